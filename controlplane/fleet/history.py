@@ -1,0 +1,93 @@
+"""What is remembered: engine samples, fleet events, and the rows that answer questions about the past.
+
+Made by services, written and read by `storage`. Names of nodes, providers and models are copied into every row, so that
+history outlives what it names.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from controlplane.fleet.observed import Severity
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSample:
+    """One reading of one engine. `*_total` count from the start of the process `instance_id`."""
+
+    sampled_at: datetime  # by the control plane's clock
+    engine_id: str
+    instance_id: str
+    node: str
+    provider: str
+    region: str
+    model: str
+    state: str
+    kv_capacity_tokens: int | None = None
+    kv_used_tokens: int | None = None
+    running_count: int | None = None
+    waiting_count: int | None = None
+    inflight_count: int | None = None
+    prompt_tokens_total: int | None = None
+    generation_tokens_total: int | None = None
+    steps_total: int | None = None
+    step_tokens_total: int | None = None
+    prefix_query_tokens_total: int | None = None
+    prefix_hit_tokens_total: int | None = None
+    preemptions_total: int | None = None
+    requests_finished_total: int | None = None
+    flops_total: float | None = None
+    bytes_total: float | None = None
+    ttft_seconds_sum_total: float | None = None
+    ttft_count_total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FleetEvent:
+    """Something that happened, for the event log. `event_id` is 0 until storage has given it one."""
+
+    at: datetime
+    severity: Severity
+    kind: str
+    message: str
+    node: str = ""
+    engine_id: str = ""
+    model: str = ""
+    actor: str = "system"
+    event_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EngineHistoryRow:
+    """One engine in one bucket of time; tokens and counts are those of the bucket."""
+
+    bucket_at: datetime
+    engine_id: str
+    node: str
+    provider: str
+    region: str
+    model: str
+    samples_count: int
+    kv_used_ratio_max: float | None = None
+    kv_used_ratio_mean: float | None = None
+    running_count_mean: float | None = None
+    waiting_count_max: float | None = None
+    prompt_tokens: int | None = None
+    generation_tokens: int | None = None
+    batch_tokens_per_step: float | None = None
+    intensity_flops_per_byte: float | None = None
+    prefix_hit_ratio: float | None = None
+    preemptions_count: int | None = None
+    ttft_seconds_mean: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who did what from where, and how it ended."""
+
+    at: datetime
+    actor: str
+    action: str
+    target: str
+    detail: str
+    outcome: str
+    peer: str = ""

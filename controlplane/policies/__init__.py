@@ -1,0 +1,1 @@
+"""Decisions, as pure functions of facts: who is admitted, where a request goes, what runs where."""

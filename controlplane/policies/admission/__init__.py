@@ -1,0 +1,1 @@
+"""Who is let in. Pure: facts and now in, an answer out."""

@@ -1,0 +1,1 @@
+"""Where a request goes: filters leave engines out, costs weigh the rest in seconds, a picker orders them."""

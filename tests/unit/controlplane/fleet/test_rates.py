@@ -1,0 +1,144 @@
+"""What is derived from two readings: never negative, never wrong when it could be unknown."""
+
+import math
+from dataclasses import fields, replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controlplane.fleet.observed import EngineCounters, Histogram
+from controlplane.fleet.rates import histogram_delta, quantile, window_start, working_point
+
+BOUNDS = st.lists(st.floats(min_value=0.001, max_value=1e6), min_size=1, max_size=12, unique=True).map(
+    lambda values: tuple(sorted(values))
+)
+
+
+@st.composite
+def histograms(draw: st.DrawFn, bounds: tuple[float, ...] | None = None) -> Histogram:
+    upper = draw(BOUNDS) if bounds is None else bounds
+    size = len(upper) + 1
+    counts = draw(st.lists(st.integers(min_value=0, max_value=10**9), min_size=size, max_size=size))
+    return Histogram(upper, tuple(counts), draw(st.floats(min_value=0, max_value=1e9)))
+
+
+@given(histograms(), st.lists(st.floats(min_value=0, max_value=1), min_size=2, max_size=6))
+def test_quantiles_grow_with_q_and_stay_within_the_bounds(histogram: Histogram, ranks: list[float]) -> None:
+    found = [quantile(histogram, q) for q in sorted(ranks)]
+    if sum(histogram.counts) == 0:
+        assert found == [None] * len(found)
+        return
+    values = [value for value in found if value is not None]
+    assert len(values) == len(found)
+    assert all(a <= b or math.isclose(a, b) for a, b in pairwise(values))
+    assert all(0 <= value <= histogram.upper_bounds[-1] * (1 + 1e-9) for value in values)
+
+
+def test_a_quantile_lies_in_the_bucket_that_holds_it() -> None:
+    histogram = Histogram((1.0, 2.0, 4.0), (10, 10, 0, 0), 15.0)
+    assert quantile(histogram, 0.5) == pytest.approx(1.0)
+    assert quantile(histogram, 0.75) == pytest.approx(1.5)
+    assert quantile(histogram, 1.0) == pytest.approx(2.0)
+    assert quantile(Histogram((1.0, 2.0), (0, 0, 5), 50.0), 0.5) == 2.0  # beyond all bounds: at least the last
+    assert quantile(None, 0.5) is None
+
+
+@given(BOUNDS.flatmap(lambda bounds: st.tuples(histograms(bounds), histograms(bounds))))
+def test_a_delta_is_never_negative_and_adds_up(pair: tuple[Histogram, Histogram]) -> None:
+    old, added = pair
+    new = Histogram(
+        old.upper_bounds, tuple(a + b for a, b in zip(old.counts, added.counts, strict=True)), old.sum + added.sum
+    )
+    delta = histogram_delta(new, old)
+    assert delta is not None
+    assert delta.counts == added.counts
+    backwards = histogram_delta(old, new)
+    assert backwards is None or not any(added.counts)
+
+
+def test_histograms_that_cannot_be_compared_have_no_delta() -> None:
+    one = Histogram((1.0,), (1, 1), 2.0)
+    assert histogram_delta(None, one) is None
+    assert histogram_delta(one, None) == one
+    assert histogram_delta(one, Histogram((2.0,), (0, 0), 0.0)) is None
+    assert histogram_delta(one, Histogram((1.0,), (0, 0, 0), 0.0)) is None
+
+
+COUNTS = st.none() | st.integers(min_value=0, max_value=2**53)
+AMOUNTS = st.none() | st.floats(min_value=0, max_value=1e18)
+
+
+@st.composite
+def counters(draw: st.DrawFn) -> EngineCounters:
+    values = {
+        field.name: draw(AMOUNTS if field.name in {"flops", "bytes"} else COUNTS)
+        for field in fields(EngineCounters)
+        if not field.name.endswith("_seconds")
+    }
+    shape = (0.1, 1.0)
+    return EngineCounters(
+        **values,
+        ttft_seconds=draw(st.none() | histograms(shape)),
+        inter_token_seconds=draw(st.none() | histograms(shape)),
+    )
+
+
+@given(counters(), counters(), st.floats(min_value=0.001, max_value=1e4))
+def test_whatever_was_read_no_rate_is_negative(new: EngineCounters, old: EngineCounters, window: float) -> None:
+    point = working_point(new, old, window)
+    if point is not None:
+        values = [getattr(point, field.name) for field in fields(point)]
+        assert all(value is None or value >= 0 for value in values)
+
+
+OLD = EngineCounters(100, 50, 50, 150, 80, 40, 1, 9, 1e9, 1e8)
+NEW = EngineCounters(300, 150, 150, 450, 180, 90, 3, 19, 3e9, 2e8)
+
+
+def test_the_figures_of_a_window() -> None:
+    point = working_point(NEW, OLD, 10.0)
+    assert point is not None
+    assert point.batch_tokens_per_step == 3.0
+    assert point.prompt_tokens_per_second == 20.0
+    assert point.generation_tokens_per_second == 10.0
+    assert point.flops_per_second == 2e8
+    assert point.intensity_flops_per_byte == 20.0
+    assert point.prefix_hit_ratio == 0.5
+    assert point.preemptions_per_second == 0.2
+    assert point.ttft_seconds_p50 is None
+
+
+@pytest.mark.parametrize(
+    ("counter", "figure"),
+    [
+        ("prompt_tokens", "prompt_tokens_per_second"),
+        ("generation_tokens", "generation_tokens_per_second"),
+        ("steps", "batch_tokens_per_step"),
+        ("flops", "flops_per_second"),
+        ("flops", "intensity_flops_per_byte"),
+        ("bytes", "intensity_flops_per_byte"),
+        ("prefix_hit_tokens", "prefix_hit_ratio"),
+        ("preemptions", "preemptions_per_second"),
+    ],
+)
+def test_a_counter_that_is_unknown_or_went_backwards_gives_no_figure(counter: str, figure: str) -> None:
+    for value in (None, 0):
+        point = working_point(replace(NEW, **{counter: value}), OLD, 10.0)
+        assert point is not None
+        assert getattr(point, figure) is None
+
+
+def test_without_tokens_or_time_there_is_no_working_point() -> None:
+    assert working_point(NEW, NEW, 10.0) is None
+    assert working_point(NEW, OLD, 0.0) is None
+    assert working_point(replace(NEW, step_tokens=None), OLD, 10.0) is None
+    assert working_point(OLD, NEW, 10.0) is None  # everything went backwards
+
+
+@pytest.mark.parametrize(
+    ("ages", "start"), [([30, 20, 9, 1], 1), ([5, 1], 0), ([30, 20], 1), ([], 0), ([9], 0), ([20], 0)]
+)
+def test_a_window_starts_just_before_its_length(ages: list[float], start: int) -> None:
+    assert window_start(ages, 10.0) == start
