@@ -1,0 +1,1 @@
+"""Use cases, one a module: what the daemon does when something wakes it."""
