@@ -1,0 +1,1 @@
+"""One small class per kind of fact. Each takes the transaction's connection, returns frozen facts, decides nothing."""

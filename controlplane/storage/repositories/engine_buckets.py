@@ -1,0 +1,202 @@
+"""Counters of engine processes, turned into what was counted in a stretch of time. Used by `samples` only.
+
+A counter starts at zero with its process (`instance_id`) and only grows. So what a sample adds is its value less the
+highest one known before it, of the same process: found by a window function inside the stretch, and by one look-up in
+the index per counter for what came before the stretch. This holds when readings are missing (the next one brings what
+they would have) and when the daemon's clock stepped back (nothing counts twice). It makes sums exact: all that the
+samples of a process add is its highest value. It is never negative, and an unknown reading adds nothing known (NULL).
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    case,
+    func,
+    literal,
+    literal_column,
+    null,
+    select,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.expression import FunctionElement
+from sqlalchemy.types import BigInteger
+
+from controlplane.errors import InvalidInputError
+from controlplane.fleet.history import EngineHistoryRow
+from controlplane.storage.tables import engine_samples
+from controlplane.storage.tables.history import COUNTERS
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NAMES = ("engine_id", "node", "provider", "region", "model")
+_COUNTERS = tuple(name for name in COUNTERS if name != "requests_finished_total")  # those that history tells
+
+
+class _EpochMicroseconds(FunctionElement[int]):
+    """A UtcTimestamp as whole microseconds since 1970, exactly."""
+
+    type = BigInteger()
+    inherit_cache = True
+    name = "epoch_microseconds"
+
+
+@compiles(_EpochMicroseconds, "sqlite")
+def _on_sqlite(element: _EpochMicroseconds, compiler: Any, **kw: Any) -> str:
+    at = compiler.process(element.clauses, **kw)
+    # Whole seconds and the rest apart: SQLite would round to milliseconds, and so into the next bucket.
+    return f"(CAST(strftime('%s', substr({at}, 1, 19)) AS INTEGER) * 1000000 + CAST(substr({at}, 21, 6) AS INTEGER))"
+
+
+@compiles(_EpochMicroseconds, "postgresql")
+def _on_postgresql(element: _EpochMicroseconds, compiler: Any, **kw: Any) -> str:
+    return f"CAST(EXTRACT(EPOCH FROM {compiler.process(element.clauses, **kw)}) * 1000000 AS BIGINT)"
+
+
+def history(
+    connection: Connection,
+    since: datetime,
+    until: datetime,
+    wanted: Mapping[str, str],
+    bucket_seconds: float,
+    limit: int,
+) -> list[EngineHistoryRow]:
+    """See `Samples.history`; `wanted` are names to match, where "" matches all."""
+    bucket_microseconds = round(bucket_seconds * 1_000_000)
+    if bucket_microseconds < 1:
+        raise InvalidInputError("a bucket must be longer than zero seconds")
+    chosen = [engine_samples.c.sampled_at >= since, engine_samples.c.sampled_at < until]
+    chosen += [engine_samples.c[name] == value for name, value in wanted.items() if value]
+    in_range = select(engine_samples).where(*chosen).cte("in_range")
+    added = _added(in_range, _counted_before(in_range, since), bucket_microseconds)
+    rows = connection.execute(_buckets(added).limit(limit)).all()
+    return [_fact(row, bucket_microseconds) for row in reversed(rows)]
+
+
+def token_totals(connection: Connection, since: datetime | None) -> dict[str, tuple[int | None, int | None]]:
+    """See `Samples.token_totals`."""
+    counters = ("prompt_tokens_total", "generation_tokens_total")
+    samples = select(engine_samples)
+    if since is not None:
+        samples = samples.where(engine_samples.c.sampled_at >= since)
+    in_range = samples.cte("in_range")
+    counted = _counted_before(in_range, since, counters)
+    grown = [_growth(counted.c[f"{name}_top"], counted.c[f"{name}_before"]) for name in counters]
+    totals = select(counted.c.model, *(func.sum(value) for value in grown)).group_by(counted.c.model)
+    return {model: (_whole(prompt), _whole(generation)) for model, prompt, generation in connection.execute(totals)}
+
+
+def _counted_before(in_range: CTE, since: datetime | None, counters: Sequence[str] = _COUNTERS) -> CTE:
+    """Per process in range: each counter's highest value there (`_top`) and its last known one before (`_before`)."""
+    columns: list[ColumnElement[Any]] = [in_range.c.engine_id, in_range.c.instance_id]
+    columns.append(func.max(in_range.c.model).label("model"))
+    for name in counters:
+        top = func.max(in_range.c[name])
+        columns.append(top.label(f"{name}_top"))
+        if since is None:
+            columns.append(literal(0).label(f"{name}_before"))
+            continue
+        earlier = engine_samples.alias()
+        last_known = (
+            select(earlier.c[name])
+            .where(
+                earlier.c.engine_id == in_range.c.engine_id,
+                earlier.c.instance_id == in_range.c.instance_id,
+                earlier.c.sampled_at < since,
+                earlier.c[name].is_not(None),
+            )
+            .order_by(earlier.c.sampled_at.desc())
+            .limit(1)
+            .scalar_subquery()
+            .correlate(in_range)
+        )
+        # A counter that this process does not have would make the look-up read its whole past in vain.
+        columns.append(func.coalesce(case((top.is_not(None), last_known)), 0).label(f"{name}_before"))
+    return select(*columns).group_by(in_range.c.engine_id, in_range.c.instance_id).cte("processes")
+
+
+def _growth(value: ColumnElement[Any], before: ColumnElement[Any]) -> ColumnElement[Any]:
+    return case((value.is_(None), null()), (value > before, value - before), else_=0)
+
+
+def _added(in_range: CTE, processes: CTE, bucket_microseconds: int) -> CTE:
+    """Each sample in range with its bucket's number and what it adds to each counter."""
+    # In a step of its own, since SQLite would compute a window function anew wherever it is mentioned; and in words,
+    # since bound parameters in the frame would make it take equal windows for different ones.
+    process = (
+        "(PARTITION BY engine_id, instance_id ORDER BY sampled_at ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
+    )
+    seen: list[ColumnElement[Any]] = [
+        literal_column(f"MAX({name}) OVER {process}").label(f"{name}_seen") for name in _COUNTERS
+    ]
+    seen_before = select(in_range, *seen).cte("seen_before")
+    given = seen_before.c
+    columns: list[ColumnElement[Any]] = [given[name] for name in _NAMES]
+    bucket = _EpochMicroseconds(given.sampled_at) // bucket_microseconds
+    columns += [bucket.label("bucket"), given.running_count, given.waiting_count]
+    ratio = given.kv_used_tokens * 1.0 / given.kv_capacity_tokens
+    columns.append(case((given.kv_capacity_tokens > 0, ratio)).label("kv_used_ratio"))
+    for name in _COUNTERS:
+        here, earlier = given[f"{name}_seen"], processes.c[f"{name}_before"]
+        columns.append(_growth(given[name], case((here > earlier, here), else_=earlier)).label(name))
+    same_process = and_(processes.c.engine_id == given.engine_id, processes.c.instance_id == given.instance_id)
+    return select(*columns).select_from(seen_before.join(processes, same_process)).cte("added")
+
+
+def _buckets(added: CTE) -> Select[Any]:
+    keys = [added.c.bucket, *(added.c[name] for name in _NAMES)]
+    return (
+        select(
+            *keys,
+            func.count().label("samples_count"),
+            func.max(added.c.kv_used_ratio).label("kv_used_ratio_max"),
+            func.avg(added.c.kv_used_ratio).label("kv_used_ratio_mean"),
+            func.avg(added.c.running_count).label("running_count_mean"),
+            func.max(added.c.waiting_count).label("waiting_count_max"),
+            *(func.sum(added.c[name]).label(name) for name in _COUNTERS),
+        )
+        .group_by(*keys)
+        .order_by(*(key.desc() for key in keys))
+    )
+
+
+def _fact(row: Row[Any], bucket_microseconds: int) -> EngineHistoryRow:
+    return EngineHistoryRow(
+        bucket_at=_EPOCH + timedelta(microseconds=row.bucket * bucket_microseconds),
+        engine_id=row.engine_id,
+        node=row.node,
+        provider=row.provider,
+        region=row.region,
+        model=row.model,
+        samples_count=row.samples_count,
+        kv_used_ratio_max=_real(row.kv_used_ratio_max),
+        kv_used_ratio_mean=_real(row.kv_used_ratio_mean),
+        running_count_mean=_real(row.running_count_mean),
+        waiting_count_max=_real(row.waiting_count_max),
+        prompt_tokens=_whole(row.prompt_tokens_total),
+        generation_tokens=_whole(row.generation_tokens_total),
+        batch_tokens_per_step=_quotient(row.step_tokens_total, row.steps_total),
+        intensity_flops_per_byte=_quotient(row.flops_total, row.bytes_total),
+        prefix_hit_ratio=_quotient(row.prefix_hit_tokens_total, row.prefix_query_tokens_total),
+        preemptions_count=_whole(row.preemptions_total),
+        ttft_seconds_mean=_quotient(row.ttft_seconds_sum_total, row.ttft_count_total),
+    )
+
+
+def _whole(value: Any) -> int | None:
+    return None if value is None else int(value)
+
+
+def _real(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _quotient(part: Any, whole: Any) -> float | None:
+    """None when one of them is unknown, and when nothing happened: that is not a ratio of zero."""
+    return None if part is None or not whole else float(part) / float(whole)

@@ -1,0 +1,21 @@
+"""The schema as SQLAlchemy knows it; `migrations` builds the same, and a test compares the two."""
+
+from controlplane.storage.tables.access import api_keys, join_tokens, leadership, operators
+from controlplane.storage.tables.desired import deployments, nodes, placements
+from controlplane.storage.tables.history import audit_entries, engine_samples, engine_summaries, fleet_events
+from controlplane.storage.tables.metadata import metadata
+
+__all__ = [
+    "api_keys",
+    "audit_entries",
+    "deployments",
+    "engine_samples",
+    "engine_summaries",
+    "fleet_events",
+    "join_tokens",
+    "leadership",
+    "metadata",
+    "nodes",
+    "operators",
+    "placements",
+]

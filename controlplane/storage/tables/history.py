@@ -1,0 +1,95 @@
+"""What happened. Names are copied, never referenced: history outlives what it names.
+
+`engine_samples` has `sampled_at` in its key so that PostgreSQL can partition it by day.
+"""
+
+from sqlalchemy import BigInteger, Column, Float, Index, Table, Text
+
+from controlplane.fleet.observed import EngineState, Severity
+from controlplane.storage.column_types import EnumText, FreeText, Json, RowNumber, UtcTimestamp
+from controlplane.storage.tables.metadata import metadata, not_empty, not_negative, one_of
+
+GAUGES = ("kv_capacity_tokens", "kv_used_tokens", "running_count", "waiting_count", "inflight_count")
+WHOLE_COUNTERS = (
+    "prompt_tokens_total",
+    "generation_tokens_total",
+    "steps_total",
+    "step_tokens_total",
+    "prefix_query_tokens_total",
+    "prefix_hit_tokens_total",
+    "preemptions_total",
+    "requests_finished_total",
+    "ttft_count_total",
+)
+REAL_COUNTERS = ("flops_total", "bytes_total", "ttft_seconds_sum_total")
+COUNTERS = (*WHOLE_COUNTERS, *REAL_COUNTERS)
+
+engine_samples = Table(
+    "engine_samples",
+    metadata,
+    Column("engine_id", Text, primary_key=True),
+    Column("instance_id", Text, primary_key=True),
+    Column("sampled_at", UtcTimestamp, primary_key=True),
+    Column("node", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("region", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    *(Column(name, BigInteger) for name in (*GAUGES, *WHOLE_COUNTERS)),
+    *(Column(name, Float(53)) for name in REAL_COUNTERS),
+    *(not_negative(name) for name in (*GAUGES, *COUNTERS)),
+    Index(None, "sampled_at"),
+)
+
+fleet_events = Table(
+    "fleet_events",
+    metadata,
+    Column("event_id", RowNumber, primary_key=True, autoincrement=False),
+    Column("at", UtcTimestamp, nullable=False),
+    Column("severity", EnumText(Severity), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("message", FreeText, nullable=False),
+    Column("node", Text, nullable=False),
+    Column("engine_id", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("actor", FreeText, nullable=False),
+    not_empty("kind"),
+    one_of("severity", Severity),
+    Index(None, "at", "event_id"),
+)
+
+audit_entries = Table(
+    "audit_entries",
+    metadata,
+    Column("audit_id", RowNumber, primary_key=True),
+    Column("at", UtcTimestamp, nullable=False, index=True),
+    Column("actor", FreeText, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("target", FreeText, nullable=False),
+    Column("detail", FreeText, nullable=False),
+    Column("outcome", FreeText, nullable=False),
+    Column("peer", FreeText, nullable=False),
+    not_empty("actor"),
+    not_empty("action"),
+)
+
+engine_summaries = Table(
+    "engine_summaries",
+    metadata,
+    Column("engine_id", Text, primary_key=True),
+    Column("node", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("instance_id", Text, nullable=False),
+    Column("state", EnumText(EngineState), nullable=False),
+    Column("endpoint", Text, nullable=False),
+    Column("served_paths", Json, nullable=False),
+    Column("context_tokens_max", BigInteger),
+    Column("dtype", Text, nullable=False),
+    Column("kv_capacity_tokens", BigInteger),
+    Column("last_report_at", UtcTimestamp, nullable=False),
+    not_negative("generation"),
+    not_negative("context_tokens_max"),
+    not_negative("kv_capacity_tokens"),
+    one_of("state", EngineState),
+)

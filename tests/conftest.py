@@ -1,0 +1,3 @@
+"""What every test can use: the fixtures of tests/support."""
+
+pytest_plugins = ["tests.support.postgres"]
