@@ -1,0 +1,162 @@
+"""Makes the daemon's parts and ties them together. Part of `bootstrap`; starts nothing, listens nowhere."""
+
+import random
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from controlplane import __version__
+from controlplane.bootstrap.gateway_wiring import Gateway, gateway_of
+from controlplane.bootstrap.live_settings import LiveSettings
+from controlplane.clock import Clock
+from controlplane.fleet.desired import Desired
+from controlplane.fleet.events import DesiredChanged, SummariesRestored
+from controlplane.fleet.snapshot import TrustThresholds
+from controlplane.identity.api_keys import ApiKeySigner
+from controlplane.identity.authority import Authority
+from controlplane.identity.layout import DataLayout
+from controlplane.rpc.agent_service import AgentService, SessionTerms
+from controlplane.rpc.callers import OperatorCalls
+from controlplane.rpc.enrolment_service import EnrolmentService
+from controlplane.rpc.operator_service import OperatorService, OperatorUseCases
+from controlplane.rpc.server import RpcServer, enrolment_server, main_server
+from controlplane.rpc.watch_codec import WatchCodec
+from controlplane.runtime.agent_sessions import AgentSessions
+from controlplane.runtime.event_log import EventLog
+from controlplane.runtime.fleet_store import FleetStore
+from controlplane.runtime.inflight import Inflight
+from controlplane.runtime.tasks import TaskScope
+from controlplane.services.check_operator import CheckOperator
+from controlplane.services.create_join_token import CreateJoinToken
+from controlplane.services.create_key import CreateKey
+from controlplane.services.create_operator import CreateOperator
+from controlplane.services.decide_request import DecideRequest
+from controlplane.services.describe_server import DaemonFacts, DaemonVitals, DescribeServer
+from controlplane.services.desired_state import DesiredState
+from controlplane.services.enrol_node import EnrolNode
+from controlplane.services.finish_request import FinishRequest
+from controlplane.services.forget_node import ForgetNode
+from controlplane.services.forget_placements import ForgetPlacements
+from controlplane.services.ingest_reports import IngestReports
+from controlplane.services.list_keys import ListKeys
+from controlplane.services.place_model import PlaceModel
+from controlplane.services.publish_endpoints import PublishEndpoints
+from controlplane.services.query_history import QueryHistory
+from controlplane.services.reconcile_fleet import ReconcileFleet
+from controlplane.services.record_history import RecordHistory
+from controlplane.services.renew_certificate import RenewCertificate
+from controlplane.services.restore_fleet import Remembered
+from controlplane.services.revoke_key import RevokeKey
+from controlplane.services.stop_placement import StopPlacement
+from controlplane.services.watch_fleet import WatchFleet
+from controlplane.storage.batch_writer import BatchWriter
+from controlplane.storage.database import Database
+from controlplane.storage.event_writer import EventWriter
+from controlplane.storage.sample_writer import SampleWriter
+from controlplane.storage.summary_writer import SummaryWriter
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the daemon starts and stops."""
+
+    store: FleetStore
+    watch: WatchFleet
+    history: RecordHistory
+    desired: DesiredState
+    writers: tuple[BatchWriter[Any], ...]
+    gateway: Gateway
+    main: RpcServer
+    enrolment: RpcServer
+    authority: Authority
+    hosts: tuple[str, ...]
+
+
+def wire(
+    live: LiveSettings, database: Database, remembered: Remembered, leader_epoch: int, tasks: TaskScope, clock: Clock
+) -> Parts:
+    """All parts of one daemon. Raises ConfigurationError or DataDirectoryError when settings or identity are no good."""
+    settings, now, boot_id = live.now, clock.now(), uuid.uuid4().hex
+    layout = DataLayout(settings.data_dir)
+    authority, signer = Authority.load(layout.identity), ApiKeySigner.load(layout.api_keys)
+
+    buffer = settings.history.buffer_max
+    samples = SampleWriter(database, clock, settings.history.flush_seconds, buffer_max=buffer)
+    event_rows = EventWriter(database, clock, settings.history.flush_seconds)
+    summaries = SummaryWriter(database, clock, settings.history.flush_seconds)
+    events = EventLog(remembered.events, remembered.last_event_id, event_rows.add)
+    fleet = settings.fleet
+    store = FleetStore(clock, TrustThresholds(fleet.fresh_seconds, fleet.stale_seconds, fleet.lost_seconds))
+    sessions, inflight = AgentSessions(), Inflight()
+    revoked = set(remembered.revoked_key_ids)
+    desired = DesiredState(database, store)
+
+    decide = DecideRequest(store, inflight, clock, random.random, lambda: revoked)
+    gateway = gateway_of(settings, authority, signer, decide, FinishRequest(store, inflight), clock, now)
+    history = RecordHistory(store, inflight, clock, samples.add, summaries.add)
+    reconcile = ReconcileFleet(
+        sessions, events, clock, lambda: live.now.gateway.drain_seconds_max, ForgetPlacements(desired, tasks)
+    )
+    store.subscribe(lambda _before, _after, notables: events.append(notables))
+    store.subscribe(PublishEndpoints(gateway.publish).on_change)
+    store.subscribe(history.on_change)
+    store.subscribe(reconcile.on_change)
+    watch = WatchFleet(boot_id, store, events)
+
+    def on_desired(changed: Desired) -> None:
+        store.apply_now(DesiredChanged(changed))
+
+    def terms() -> SessionTerms:
+        fleet = live.now.fleet
+        return SessionTerms(leader_epoch, fleet.report_interval_seconds, fleet.lost_seconds)
+
+    def vitals() -> DaemonVitals:
+        fleet, written = live.now.fleet, (samples, event_rows)
+        return DaemonVitals(
+            gateway.state,
+            sum(writer.waiting_count for writer in written),
+            sum(writer.dropped_total for writer in written),
+            fleet.fresh_seconds,
+            fleet.stale_seconds,
+            fleet.lost_seconds,
+        )
+
+    facts = DaemonFacts(boot_id, __version__, leader_epoch, now, database.kind, gateway.address)
+    node_lifetime = lambda: live.now.fleet.node_certificate_lifetime_seconds  # noqa: E731 - used twice, reads live
+    enrol = EnrolNode(database, authority, clock, node_lifetime, on_desired)
+    renew = RenewCertificate(database, authority, clock, node_lifetime, on_desired)
+    use_cases = OperatorUseCases(
+        watch=watch,
+        history=QueryHistory(database),
+        server=DescribeServer(facts, vitals),
+        place=PlaceModel(desired, store, events, clock),
+        stop=StopPlacement(desired, store, inflight, events, clock, lambda: live.now.gateway.drain_seconds_max),
+        forget=ForgetNode(desired, store, sessions, events, clock),
+        create_key=CreateKey(database, signer, clock),
+        list_keys=ListKeys(database),
+        revoke_key=RevokeKey(database, clock, revoked.add),
+        create_join_token=CreateJoinToken(
+            database, authority, clock, lambda: live.now.fleet.join_token_lifetime_seconds
+        ),
+        create_operator=CreateOperator(
+            database, authority, clock, lambda: live.now.fleet.operator_certificate_lifetime_seconds
+        ),
+        ca_pem=authority.ca_pem,
+    )
+    ingest = IngestReports(store, sessions, inflight, events, clock)
+    agents = AgentService(sessions, ingest, lambda: store.snapshot, terms, renew, tasks, clock)
+    calls = OperatorCalls(CheckOperator(database, clock, remembered.operator_serials))
+    operators = OperatorService(use_cases, calls, WatchCodec(boot_id, inflight, clock), clock)
+
+    hosts = settings.server.hosts
+    own = authority.server_credentials(hosts, now)
+    read_pem = lambda: (own.key.read_bytes(), own.certificate.read_bytes())  # noqa: E731 - used twice
+    host = settings.server.host
+    main = main_server(host, settings.server.port, authority.ca_pem, read_pem, agents, operators)
+    enrolment = enrolment_server(
+        host, settings.server.enrolment_port, read_pem, EnrolmentService(enrol, sessions.forget)
+    )
+    store.apply_now(DesiredChanged(remembered.desired), SummariesRestored(remembered.summaries))
+    return Parts(
+        store, watch, history, desired, (samples, event_rows, summaries), gateway, main, enrolment, authority, hosts
+    )

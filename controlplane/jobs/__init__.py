@@ -1,0 +1,1 @@
+"""What time wakes: APScheduler's wiring, and one module a job."""

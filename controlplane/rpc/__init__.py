@@ -1,0 +1,1 @@
+"""gRPC: servicers that only translate, codecs, and one table from errors to statuses."""

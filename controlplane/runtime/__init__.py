@@ -1,0 +1,1 @@
+"""Live state: the fleet's snapshot and its one writer, agents' sessions, requests in flight, tasks."""

@@ -1,0 +1,112 @@
+"""The agents' open sessions: who is connected, and what was commanded but not answered.
+
+Called by `rpc.agent_service` (opens, closes, outcomes) and `services.reconcile_fleet` (sends). A node has one session: a new
+one takes the place of the old. Commands wait in a bounded queue per session and are never sent twice in one session.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from enum import Enum
+
+from controlplane.policies.placement.reconcile import StartCommand, StopCommand
+
+AgentCommand = StartCommand | StopCommand
+QUEUE_MAX = 1000
+
+
+class CommandStatus(Enum):
+    """What an agent made of a command."""
+
+    ACCEPTED = "accepted"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    REFUSED = "refused"
+
+    @property
+    def final(self) -> bool:
+        return self is not CommandStatus.ACCEPTED
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    command_id: str
+    status: CommandStatus
+    message: str
+
+
+@dataclass(eq=False)
+class AgentSession:
+    """One open stream to an agent."""
+
+    node: str
+    queue: asyncio.Queue[AgentCommand | Outcome] = field(default_factory=lambda: asyncio.Queue(QUEUE_MAX))
+    sent: set[str] = field(default_factory=set)
+    replaced: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def acknowledge(self, outcome: Outcome) -> None:
+        """Tell the agent that it need not repeat this outcome."""
+        if not self.queue.full():
+            self.queue.put_nowait(outcome)
+
+
+class AgentSessions:
+    def __init__(self) -> None:
+        self._sessions: dict[str, AgentSession] = {}
+        self._final: dict[str, dict[str, Outcome]] = {}  # node → command id → how it ended
+        self._boot_ids: dict[str, str] = {}
+
+    def open(self, node: str) -> AgentSession:
+        """A new session for the node; an older one is told that it was replaced."""
+        old = self._sessions.get(node)
+        if old is not None:
+            old.replaced.set()
+        session = AgentSession(node)
+        self._sessions[node] = session
+        return session
+
+    def greeted(self, node: str, boot_id: str) -> None:
+        """The agent said which of its starts this is. A new one remembers no commands: neither do we."""
+        if self._boot_ids.get(node) != boot_id:
+            self._boot_ids[node] = boot_id
+            self._final.pop(node, None)
+
+    def close(self, session: AgentSession) -> bool:
+        """True when this was the node's current session, that is when the node is disconnected now."""
+        if self._sessions.get(session.node) is not session:
+            return False
+        del self._sessions[session.node]
+        return True
+
+    def get(self, node: str) -> AgentSession | None:
+        return self._sessions.get(node)
+
+    def send(self, command: AgentCommand) -> bool:
+        """Queue the command unless it was sent in this session or has ended. True when it was queued now."""
+        session = self._sessions.get(command.node)
+        if session is None or command.command_id in session.sent or session.queue.full():
+            return False
+        if command.command_id in self._final.get(command.node, {}):
+            return False
+        session.sent.add(command.command_id)
+        session.queue.put_nowait(command)
+        return True
+
+    def ended(self, node: str, outcome: Outcome, outcomes_max: int = 1000) -> bool:
+        """Remember how a command ended. False when it was known already (agents repeat until acknowledged)."""
+        known = self._final.setdefault(node, {})
+        if outcome.command_id in known:
+            return False
+        known[outcome.command_id] = outcome
+        while len(known) > outcomes_max:
+            del known[next(iter(known))]
+        return True
+
+    def outcome(self, node: str, command_id: str) -> Outcome | None:
+        return self._final.get(node, {}).get(command_id)
+
+    def forget(self, node: str) -> None:
+        """The node was forgotten by an operator: end its session."""
+        session = self._sessions.get(node)
+        if session is not None:
+            session.replaced.set()
+        self._final.pop(node, None)

@@ -1,0 +1,10 @@
+"""What an operator's action answers: the steps it took, or with `dry_run` would take."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ActionAnswer:
+    steps: tuple[str, ...]
+    placement_ids: tuple[str, ...] = ()
+    changed: bool = True  # False: it was so already

@@ -1,0 +1,76 @@
+"""Take in what agents say: sessions open, report and close; commands end; nodes tell of events.
+
+Called by `rpc.agent_service`. Turns each into an event for the fleet store or a line in the event log; decides nothing.
+"""
+
+from datetime import datetime
+
+from controlplane.clock import Clock
+from controlplane.fleet.events import ReportReceived, SessionClosed, SessionOpened
+from controlplane.fleet.history import FleetEvent
+from controlplane.fleet.observed import Device, EngineReport, NodeFacts, Severity
+from controlplane.runtime.agent_sessions import AgentSession, AgentSessions, Outcome
+from controlplane.runtime.event_log import EventLog
+from controlplane.runtime.fleet_store import FleetStore
+from controlplane.runtime.inflight import Inflight
+
+
+class IngestReports:
+    def __init__(
+        self, store: FleetStore, sessions: AgentSessions, inflight: Inflight, events: EventLog, clock: Clock
+    ) -> None:
+        self._store = store
+        self._sessions = sessions
+        self._inflight = inflight
+        self._events = events
+        self._clock = clock
+
+    def opened(self, session: AgentSession, facts: NodeFacts, engines: tuple[EngineReport, ...]) -> None:
+        """The agent has said hello on this session."""
+        self._sessions.greeted(session.node, facts.boot_id)
+        self._store.post(SessionOpened(session.node, facts, engines, self._clock.now()))
+
+    def reported(
+        self,
+        session: AgentSession,
+        engines: tuple[EngineReport, ...],
+        sent_at: datetime | None,
+        devices: tuple[Device, ...] | None,
+    ) -> None:
+        for engine in engines:
+            self._inflight.reported(engine.engine_id)
+        self._store.post(ReportReceived(session.node, engines, self._clock.now(), sent_at, devices))
+
+    def command_ended(self, session: AgentSession, outcome: Outcome) -> None:
+        """The agent told how a command went; told again, it is acknowledged again and otherwise ignored."""
+        if not outcome.status.final:
+            return
+        session.acknowledge(outcome)
+        if not self._sessions.ended(session.node, outcome):
+            return
+        engine_id = outcome.command_id.split("/", 1)[0]
+        good = outcome.status.value == "succeeded"
+        message = f"command {outcome.command_id} {outcome.status.value}" + (
+            f": {outcome.message}" if outcome.message else ""
+        )
+        self._events.append(
+            [
+                FleetEvent(
+                    self._clock.now(),
+                    Severity.INFO if good else Severity.ERROR,
+                    f"command_{outcome.status.value}",
+                    message,
+                    node=session.node,
+                    engine_id=engine_id,
+                    actor=f"agent:{session.node}",
+                )
+            ]
+        )
+
+    def told(self, event: FleetEvent) -> None:
+        """The agent tells of something worth an operator's eye."""
+        self._events.append([event])
+
+    def closed(self, session: AgentSession, reason: str) -> None:
+        if self._sessions.close(session):
+            self._store.post(SessionClosed(session.node, self._clock.now(), reason))
