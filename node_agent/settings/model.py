@@ -1,0 +1,128 @@
+"""What the agent's settings are called, their types and defaults. Frozen; never reads a file or the environment.
+
+Built by `settings.loading`; read by the composition root, which hands parts of it on.
+"""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from node_agent.settings.names import (
+    DEFAULT_ENROLMENT_PORT,
+    DEFAULT_SESSION_PORT,
+    checked_address,
+    checked_host,
+    checked_labels,
+    checked_name,
+)
+
+
+def _split(value: Any) -> Any:
+    """Lists in the environment are written with commas."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _split_pairs(value: Any) -> Any:
+    """Labels in the environment are written `key=value,key=value`."""
+    if not isinstance(value, str):
+        return value
+    pairs = [part.partition("=") for part in _split(value)]
+    if any(not equals for _, equals, _ in pairs):
+        raise ValueError("labels must be written key=value, with commas between them")
+    return {key: text for key, _, text in pairs}
+
+
+def _name(kind: str) -> AfterValidator:
+    return AfterValidator(lambda value: value and checked_name(kind, value))
+
+
+def _address(default_port: int) -> AfterValidator:
+    return AfterValidator(lambda value: value and checked_address(value, default_port))
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Host = Annotated[str, AfterValidator(checked_host)]
+Hosts = Annotated[tuple[Host, ...], BeforeValidator(_split)]
+Labels = Annotated[Mapping[str, str], BeforeValidator(_split_pairs), AfterValidator(checked_labels)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ServerSettings(_Group):
+    """Where the control plane is."""
+
+    address: Annotated[str, _address(DEFAULT_SESSION_PORT)] = ""  # host:port of the agents' port (mutual TLS)
+    enrolment_address: Annotated[str, _address(DEFAULT_ENROLMENT_PORT)] = ""  # host:port where nodes join
+
+
+class NodeSettings(_Group):
+    """What this node is called and where it stands."""
+
+    name: Annotated[str, _name("node name")] = ""
+    provider: Annotated[str, _name("provider")] = ""
+    region: Annotated[str, _name("region")] = ""
+    zone: Annotated[str, _name("zone")] = ""
+    labels: Labels = {}
+    advertise_hosts: Hosts = ()  # where the gateway reaches this node's engines; the first one is used
+
+
+class EngineSettings(_Group):
+    """How this node runs engines."""
+
+    bind_host: str = "0.0.0.0"  # noqa: S104 - engines answer only clients with a certificate of the gateway's CA
+    port_first: Port = 8100
+    port_last: Port = 8199  # inclusive
+    python: Path = Path(sys.executable)  # of the environment that has vLLM and torch
+    default_device_ids: Names = ()  # for placements that name no device; empty: all devices
+    cpu_cores: str = ""  # for engines on a CPU: "0-3"; empty: the operating system places the threads
+    start_seconds_max: Seconds = 1800.0  # from the start of the process to the first token
+    drain_seconds_max: Annotated[float, Field(ge=0, le=86_400)] = 300.0  # to finish requests before a stop
+    keep_on_stop: bool = False  # True: engines go on when the agent stops, and are found again when it starts
+
+    @model_validator(mode="after")
+    def _ports_in_order(self) -> Self:
+        if self.port_last < self.port_first:
+            raise ValueError(f"port_last ({self.port_last}) is below port_first ({self.port_first}); swap them")
+        return self
+
+
+class LinkSettings(_Group):
+    """How the agent dials the control plane again."""
+
+    backoff_base_seconds: Seconds = 0.25
+    backoff_cap_seconds: Seconds = 2.0
+    backoff_slow_seconds: Seconds = 30.0  # when only a person can mend it: a refused identity, another release
+
+
+class LogSettings(_Group):
+    format: Literal["auto", "json", "console"] = "auto"  # auto: console on a terminal, json otherwise
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class AgentSettings(_Group):
+    state_dir: Path
+    server: ServerSettings = ServerSettings()
+    node: NodeSettings = NodeSettings()
+    engines: EngineSettings = EngineSettings()
+    link: LinkSettings = LinkSettings()
+    log: LogSettings = LogSettings()
+
+
+GROUPS: Mapping[str, type[_Group]] = {
+    "server": ServerSettings,
+    "node": NodeSettings,
+    "engines": EngineSettings,
+    "link": LinkSettings,
+    "log": LogSettings,
+}
+KEYS: tuple[str, ...] = (
+    "state_dir",
+    *(f"{group}.{name}" for group, model in GROUPS.items() for name in model.model_fields),
+)

@@ -1,0 +1,72 @@
+"""What Stoker takes for granted of vLLM's command line, asked of the real one. Needs the vLLM environment."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from node_agent.engines.arguments import check_arguments
+from node_agent.engines.engine import EngineAccess, EngineTls
+from node_agent.engines.vllm import VllmSettings, vllm_engine_factory
+from node_agent.errors import EngineSpecError
+from node_agent.session.facts import EngineSpec
+
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(180)]
+
+ROOT = Path(__file__).resolve().parents[2]
+# What an operator may well want, and must not be refused for looking like something dangerous.
+WANTED = (
+    *("--max-model-len", "--max-num-seqs", "--max-num-batched-tokens", "--gpu-memory-utilization", "--dtype"),
+    *("--tensor-parallel-size", "--pipeline-parallel-size", "--data-parallel-size", "--enable-expert-parallel"),
+    *("--quantization", "--kv-cache-dtype", "--block-size", "--kv-cache-memory-bytes", "--enforce-eager"),
+    *(
+        "--enable-lora",
+        "--tool-call-parser",
+        "--reasoning-parser",
+        "--chat-template",
+        "--runner",
+        "--trust-remote-code",
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def options() -> frozenset[str]:
+    """Every long option of the real parser."""
+    python = Path(os.environ.get("STOKER_VLLM_PYTHON") or ROOT / ".venv-vllm/bin/python")
+    if not python.exists():
+        pytest.fail(f"there is no vLLM environment at {python}: run `make setup-vllm`, or set STOKER_VLLM_PYTHON")
+    command = [str(python), "-m", "vllm.entrypoints.openai.api_server", "--help=all"]
+    text = subprocess.run(command, check=True, capture_output=True, text=True, timeout=150).stdout
+    lines = re.findall(r"^  (-.*?)(?:\s{2,}|$)", text, flags=re.MULTILINE)
+    return frozenset(option for line in lines for option in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", line))
+
+
+def test_every_option_that_stoker_sets_exists(options: frozenset[str], tmp_path: Path) -> None:
+    tls = EngineTls(*[tmp_path] * 6)
+    access = EngineAccess("127.0.0.1", "node", 1, 2, tls)
+    made = vllm_engine_factory(access, VllmSettings(Path("python")))(EngineSpec("e", 1, "m", "org/m"))
+    given = {part for part in made.launch(1).command if part.startswith("--")}
+    assert given <= options
+
+
+def test_what_operators_want_is_there_and_passes(options: frozenset[str]) -> None:
+    assert set(WANTED) <= options
+    check_arguments(WANTED)
+
+
+def test_nothing_is_refused_for_looking_like_the_beginning_of_something_else(options: frozenset[str]) -> None:
+    reasons = {option: reason for option in options if (reason := refusal_of(option))}
+    assert [option for option, reason in reasons.items() if "would be taken for it" in reason] == []
+    assert {"--host", "--port", "--api-key", "--middleware", "--root-path", "--uds", "--ssl-keyfile"} <= reasons.keys()
+    assert len(reasons) < 40
+
+
+def refusal_of(option: str) -> str:
+    try:
+        check_arguments((option,))
+    except EngineSpecError as error:
+        return str(error)
+    return ""
