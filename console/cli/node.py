@@ -1,0 +1,53 @@
+"""`stoker node token` lets a node join; `stoker node forget` drops one that will not come back."""
+
+import click
+
+from console.cli.confirm import run_action
+from console.cli.output import show_json
+from console.cli.parameters import DURATION, dry_run_option, output_option, yes_option
+from console.cli.session import Session, pass_session
+from console.cli.shapes import shape
+from console.model.format import instant
+
+
+@click.group()
+def node() -> None:
+    """Let nodes join, and forget them."""
+
+
+@node.command()
+@click.argument("name")
+@dry_run_option
+@yes_option
+@output_option
+@pass_session
+def forget(session: Session, name: str, dry_run: bool, yes: bool, output: str) -> None:
+    """Forget node NAME and its placements. It needs a new token to come back."""
+    run_action(
+        session,
+        lambda client, dry: client.forget_node(name, dry_run=dry),
+        dry_run=dry_run,
+        output=output,
+        question=f"Forget node {name}?",
+        yes=yes,
+    )
+
+
+@node.command()
+@click.option("--name", default="", help="Only a node of this name may use it. Default: any name.")
+@click.option("--lifetime", type=DURATION, default=3600.0, help="How long it can be used: 1h.  [default: 1h]")
+@click.option("--replace", is_flag=True, help="A node of that name that exists already is replaced.")
+@output_option
+@pass_session
+def token(session: Session, name: str, lifetime: float, replace: bool, output: str) -> None:
+    """Make a token with which one node can join once. Only the token goes to standard output."""
+    if replace and not name:
+        raise click.UsageError("--replace needs --name: which node is to be replaced?")
+    made = session.ask(
+        lambda client: client.create_join_token(node_name=name, lifetime_seconds=lifetime, replace=replace)
+    )
+    if output == "json":
+        show_json({**shape(made), "node_name": name or None, "replace": replace})
+        return
+    click.echo(f"Works once, until {instant(made.expires_at)}. On the node: stoker-agent join", err=True)
+    click.echo(made.token)

@@ -1,0 +1,76 @@
+"""`stoker nodes`: the hosts, with their devices and what their engines use."""
+
+import click
+
+from console.cli.output import Cell, Column, Row, show_json, show_table
+from console.cli.parameters import output_option
+from console.cli.session import Session, pass_session
+from console.cli.shapes import node_shape
+from console.cli.styles import node_state_cell, ratio_cell, trust_cell
+from console.model import format as fmt
+from console.model.fleet_view import FleetView, NodeRow
+from console.model.select import NODE_SORTS, Filter, node_memory_bytes, sorted_nodes
+from console.model.summaries import Totals, totals_by_node
+
+_COLUMNS = (
+    Column("NODE"),
+    Column("PROVIDER"),
+    Column("REGION", drop=2),
+    Column("STATE"),
+    Column("DEVICES", drop=3, width_max=40),
+    Column("MEMORY", right=True, drop=4),
+    Column("ENGINES", right=True),
+    Column("KV"),
+    Column("RUN", right=True, drop=1),
+    Column("WAIT", right=True, drop=1),
+    Column("AGE", right=True),
+    Column("TRUST"),
+    Column("AGENT", drop=5),
+)
+
+
+@click.command()
+@click.argument("words", nargs=-1, metavar="[FILTER]...")
+@click.option("--sort", type=click.Choice(list(NODE_SORTS)), default="node", show_default=True)
+@click.option("--descending", is_flag=True, help="Largest first.")
+@output_option
+@pass_session
+def nodes(session: Session, words: tuple[str, ...], sort: str, descending: bool, output: str) -> None:
+    """List nodes.
+
+    FILTER: words that must be found; provider:gcp in one field, !word for not.
+    """
+    view = session.ask(lambda client: client.fleet())
+    rows = sorted_nodes(Filter(" ".join(words)).nodes(view.nodes.values()), sort, descending=descending)
+    if output == "json":
+        show_json([node_shape(row, view.now) for row in rows])
+        return
+    totals = totals_by_node(view)
+    empty = "No node matches." if view.nodes else "No node has joined yet. Make a token for one: stoker node token"
+    show_table(_COLUMNS, [_row(row, totals[row.name], view) for row in rows], empty=empty)
+
+
+def _row(node: NodeRow, totals: Totals, view: FleetView) -> Row:
+    return (
+        node.name,
+        fmt.text_or_unknown(node.provider),
+        fmt.text_or_unknown(node.region),
+        node_state_cell(node),
+        fmt.text_or_unknown(devices_text(node)),
+        fmt.memory(node_memory_bytes(node)),
+        f"{totals.ready}/{totals.engines}",
+        ratio_cell(totals.kv_used_ratio, 8),
+        fmt.quantity(totals.running),
+        fmt.quantity(totals.waiting),
+        Cell(fmt.age(node.last_report_at, view.now)),
+        trust_cell(node.trust),
+        fmt.text_or_unknown(node.agent_version),
+    )
+
+
+def devices_text(node: NodeRow) -> str:
+    """ "8 x NVIDIA H100 80GB HBM3"; kinds apart by a comma."""
+    kinds: dict[str, int] = {}
+    for device in node.devices:
+        kinds[device.kind or device.device_id] = kinds.get(device.kind or device.device_id, 0) + 1
+    return ", ".join(f"{count} x {kind}" for kind, count in sorted(kinds.items()))

@@ -1,0 +1,123 @@
+"""`stoker status`: what is wrong first, then the sums by model and by provider, in 80 columns."""
+
+import shlex
+from collections.abc import Iterable, Mapping
+
+import click
+
+from console.cli.output import Cell, Column, Row, show_json, show_line, show_table
+from console.cli.parameters import output_option
+from console.cli.session import Session, pass_session
+from console.cli.shapes import shape
+from console.cli.styles import ratio_cell, severity_cell
+from console.model import format as fmt
+from console.model.checks import checks
+from console.model.fleet_view import Connection, FleetView, Severity
+from console.model.overview import Moment, Problem, Topic, problems
+from console.model.summaries import Totals, totals_by_model, totals_by_provider, totals_of
+
+_PROBLEMS_SHOWN_MAX = 20
+_PROBLEMS = (Column("SEVERITY"), Column("WHAT", wrap=True), Column("STATE"), Column("WHY", wrap=True))
+_SUMS = (
+    Column("ENGINES", right=True),
+    Column("KV"),
+    Column("RUN", right=True),
+    Column("WAIT", right=True),
+    Column("TOK/S OUT", right=True, drop=1),
+)
+
+
+@click.command()
+@output_option
+@pass_session
+def status(session: Session, output: str) -> None:
+    """Show what is wrong, then the fleet by model and by provider."""
+    view = session.ask(lambda client: client.fleet())
+    found = found_in(view)
+    if output == "json":
+        show_json(_shape(view, found))
+        return
+    _show_server(view)
+    show_line("")
+    _show_problems(view, found)
+    _show_sums("MODEL", totals_by_model(view))
+    _show_sums("PROVIDER", totals_by_provider(view))
+
+
+def found_in(view: FleetView) -> tuple[Problem, ...]:
+    stale_seconds = view.server.stale_seconds if view.server else None
+    moment = Moment(now=view.now, connection=Connection.LIVE, as_of=view.now, stale_seconds=stale_seconds)
+    return (*problems(view, moment), *checks(view, moment))
+
+
+def _show_server(view: FleetView) -> None:
+    server, connected = view.server, sum(node.connected for node in view.nodes.values())
+    if server is not None:
+        show_line(
+            f"control plane {fmt.text_or_unknown(server.version)}, up {fmt.age(server.started_at, view.now)}, "
+            f"{fmt.text_or_unknown(server.database)}, leader epoch {server.leader_epoch}; "
+            f"you are {fmt.text_or_unknown(server.caller_name)} ({fmt.text_or_unknown(server.caller_role)})"
+        )
+        gateway = f" at {fmt.clean(server.gateway_address)}" if server.gateway_address else ""
+        show_line(f"gateway {fmt.text_or_unknown(server.gateway_state)}{gateway}")
+    totals = totals_of(view.engines.values())
+    show_line(
+        f"{connected}/{len(view.nodes)} nodes connected, {totals.routable}/{totals.engines} engines usable, "
+        f"{len(view.models)} model{'' if len(view.models) == 1 else 's'}, "
+        f"{fmt.quantity(totals.waiting)} requests waiting"
+    )
+
+
+def _show_problems(view: FleetView, found: tuple[Problem, ...]) -> None:
+    wrong = [problem for problem in found if problem.severity is not Severity.INFO]
+    if not wrong:
+        show_line("Nothing is wrong." if view.nodes else "No node has joined yet: stoker node token", "bold green")
+    if found:
+        rows: list[Row] = [
+            (severity_cell(each.severity), _subject(each), each.state, fmt.text_or_unknown(each.detail))
+            for each in found[:_PROBLEMS_SHOWN_MAX]
+        ]
+        show_table(_PROBLEMS, rows, empty="")
+    if len(found) > _PROBLEMS_SHOWN_MAX:
+        show_line(f"and {len(found) - _PROBLEMS_SHOWN_MAX} more: stoker status -o json")
+    failed = next((each for each in wrong if each.topic is Topic.ENGINE), None)
+    if failed is not None:
+        show_line(f"More of it: stoker engine {shlex.quote(fmt.clean(failed.subject))}")
+
+
+def _subject(problem: Problem) -> str:
+    return f"{problem.topic.value} {problem.subject}" if problem.subject else "control plane"
+
+
+def _show_sums(title: str, totals: Mapping[str, Totals]) -> None:
+    if not totals:
+        return
+    show_line("")
+    rows: list[Row] = [(Cell(name or fmt.UNKNOWN), *_sums(each)) for name, each in totals.items()]
+    show_table((Column(title, width_max=28), *_SUMS), rows, empty="")
+
+
+def _sums(totals: Totals) -> Iterable[Cell | str]:
+    return (
+        Cell(f"{totals.routable}/{totals.engines}", "" if totals.routable or not totals.engines else "bold red"),
+        ratio_cell(totals.kv_used_ratio),
+        fmt.quantity(totals.running),
+        fmt.quantity(totals.waiting),
+        fmt.quantity(totals.generation_tokens_per_second),
+    )
+
+
+def _shape(view: FleetView, found: tuple[Problem, ...]) -> dict[str, object]:
+    def sums(totals: Mapping[str, Totals]) -> list[dict[str, object]]:
+        return [{"name": name, **shape(each), "kv_used_ratio": each.kv_used_ratio} for name, each in totals.items()]
+
+    return {
+        "now": shape(view.now),
+        "server": shape(view.server),
+        "nodes_count": len(view.nodes),
+        "nodes_connected_count": sum(node.connected for node in view.nodes.values()),
+        "problems": [shape(problem) for problem in found],
+        "total": {**shape(totals_of(view.engines.values()))},
+        "models": sums(totals_by_model(view)),
+        "providers": sums(totals_by_provider(view)),
+    }

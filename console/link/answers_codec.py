@@ -1,0 +1,67 @@
+"""From the wire to answers of queries and actions. Called by `console.link.client`; only translates."""
+
+from datetime import UTC, datetime
+
+from console.link.codec import event_from_wire, moment, real, whole
+from console.model import answers
+from controlplane.proto.stoker.v1 import operator_pb2
+
+
+def action_from_wire(message: operator_pb2.ActionResponse) -> answers.ActionAnswer:
+    return answers.ActionAnswer(tuple(message.steps), tuple(message.placement_ids), message.changed)
+
+
+def events_from_wire(message: operator_pb2.ListEventsResponse) -> answers.EventsAnswer:
+    events = sorted(map(event_from_wire, message.events), key=lambda event: (event.at, event.event_id))
+    return answers.EventsAnswer(tuple(events), message.truncated)
+
+
+def history_from_wire(message: operator_pb2.EngineHistoryResponse) -> answers.EngineHistory:
+    return answers.EngineHistory(tuple(map(_history_row, message.rows)), message.truncated, message.bucket_seconds)
+
+
+def _history_row(message: operator_pb2.EngineHistoryRow) -> answers.EngineHistoryRow:
+    return answers.EngineHistoryRow(
+        bucket_at=moment(message, "bucket_at") or datetime.fromtimestamp(0, UTC),
+        engine_id=message.engine_id,
+        node=message.node,
+        provider=message.provider,
+        region=message.region,
+        model=message.model,
+        samples_count=message.samples_count,
+        kv_used_ratio_max=real(message, "kv_used_ratio_max"),
+        kv_used_ratio_mean=real(message, "kv_used_ratio_mean"),
+        running_count_mean=real(message, "running_count_mean"),
+        waiting_count_max=real(message, "waiting_count_max"),
+        prompt_tokens=whole(message, "prompt_tokens"),
+        generation_tokens=whole(message, "generation_tokens"),
+        batch_tokens_per_step=real(message, "batch_tokens_per_step"),
+        intensity_flops_per_byte=real(message, "intensity_flops_per_byte"),
+        prefix_hit_ratio=real(message, "prefix_hit_ratio"),
+        preemptions_count=whole(message, "preemptions_count"),
+        ttft_seconds_mean=real(message, "ttft_seconds_mean"),
+    )
+
+
+def key_from_wire(message: operator_pb2.Key) -> answers.KeyRow:
+    return answers.KeyRow(
+        key_id=message.key_id,
+        tenant=message.tenant,
+        note=message.note,
+        created_at=moment(message, "created_at"),
+        expires_at=moment(message, "expires_at"),
+        revoked_at=moment(message, "revoked_at"),
+        created_by=message.created_by,
+    )
+
+
+def new_key_from_wire(message: operator_pb2.CreateKeyResponse) -> answers.NewKey:
+    return answers.NewKey(key_from_wire(message.key), message.secret)
+
+
+def join_token_from_wire(message: operator_pb2.CreateJoinTokenResponse) -> answers.JoinToken:
+    return answers.JoinToken(message.token, moment(message, "expires_at"))
+
+
+def operator_from_wire(message: operator_pb2.CreateOperatorResponse) -> answers.OperatorCertificate:
+    return answers.OperatorCertificate(message.certificate_pem, message.ca_pem, moment(message, "not_after"))

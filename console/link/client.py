@@ -1,0 +1,227 @@
+"""The operator's client: every call of the control plane's operator service over one mutually authenticated channel.
+
+Screens and commands call it, `console.link.feed` watches through it. Answers are plain rows; every failure is a
+`LinkError`. Never retries: who calls knows whether that helps. Only `watch` has no time limit.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Iterable
+from datetime import datetime
+from typing import Self, TypeVar
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from console.clock import utc_now
+from console.link import answers_codec, codec
+from console.link.errors import LinkError
+from console.link.identity import certificate_problem
+from console.link.statuses import link_error
+from console.model import answers
+from console.model.apply import FleetUpdate, apply_update
+from console.model.fleet_view import FleetView, ServerRow
+from console.settings import Credentials
+from controlplane.proto.stoker.v1 import operator_pb2 as pb
+from controlplane.proto.stoker.v1 import operator_pb2_grpc
+
+__all__ = ["LinkError", "OperatorClient"]
+
+Answer = TypeVar("Answer")
+
+_MESSAGE_BYTES_MAX = 64 * 1024 * 1024  # a whole fleet of 10,000 engines comes as one message
+_CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
+    # The control plane is known by its private CA and this name, whatever address it is reached at.
+    ("grpc.ssl_target_name_override", "stoker-controlplane"),
+    ("grpc.max_receive_message_length", _MESSAGE_BYTES_MAX),
+    ("grpc.keepalive_time_ms", 20_000),  # a link that died without a word is noticed
+    ("grpc.keepalive_timeout_ms", 8_000),
+    ("grpc.initial_reconnect_backoff_ms", 200),  # the feed has its own back-off; the channel must not add minutes
+    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 3_000),
+    ("grpc.enable_http_proxy", 0),  # operators' traffic goes nowhere but to the control plane
+)
+
+
+class OperatorClient:
+    def __init__(self, channel: grpc.aio.Channel, credentials: Credentials, *, timeout_seconds: float) -> None:
+        self._channel = channel
+        self._stub = operator_pb2_grpc.OperatorServiceStub(channel)
+        self._credentials = credentials
+        self._timeout_seconds = timeout_seconds
+
+    @classmethod
+    def open(cls, credentials: Credentials, *, timeout_seconds: float = 10.0) -> Self:
+        """Must be called where an event loop runs. Connects with the first call, not before."""
+        tls = grpc.ssl_channel_credentials(credentials.ca_pem, credentials.key_pem, credentials.certificate_pem)
+        channel = grpc.aio.secure_channel(credentials.server, tls, options=_CHANNEL_OPTIONS)
+        return cls(channel, credentials, timeout_seconds=timeout_seconds)
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # ---- what is seen
+
+    async def watch(self, boot_id: str = "", cursor: int = 0) -> AsyncGenerator[FleetUpdate, None]:
+        """Changes since `cursor` of the daemon `boot_id`, then every further one; otherwise the whole fleet first."""
+        call = self._stub.Watch(pb.WatchRequest(boot_id=boot_id, cursor=cursor))
+        try:
+            async for message in call:
+                yield codec.update_from_wire(message)
+        except grpc.RpcError as error:
+            raise self._error(error) from error
+        finally:
+            call.cancel()
+
+    async def fleet(self) -> FleetView:
+        message = await self._answer(self._stub.GetFleet(pb.GetFleetRequest(), timeout=self._timeout_seconds))
+        return apply_update(FleetView(), codec.update_from_wire(message))
+
+    async def server(self) -> ServerRow:
+        message = await self._answer(self._stub.GetServer(pb.GetServerRequest(), timeout=self._timeout_seconds))
+        return codec.server_from_wire(message)
+
+    async def events(
+        self, *, since: datetime | None = None, limit: int = 0, node: str = "", engine_id: str = "", kind: str = ""
+    ) -> answers.EventsAnswer:
+        request = pb.ListEventsRequest(since=_stamp(since), limit=limit, node=node, engine_id=engine_id, kind=kind)
+        return answers_codec.events_from_wire(
+            await self._answer(self._stub.ListEvents(request, timeout=self._timeout_seconds))
+        )
+
+    async def engine_history(
+        self,
+        *,
+        since: datetime,
+        until: datetime | None = None,
+        engine_id: str = "",
+        model: str = "",
+        node: str = "",
+        bucket_seconds: float = 0.0,
+    ) -> answers.EngineHistory:
+        request = pb.EngineHistoryRequest(
+            since=_stamp(since),
+            until=_stamp(until),
+            engine_id=engine_id,
+            model=model,
+            node=node,
+            bucket_seconds=bucket_seconds,
+        )
+        return answers_codec.history_from_wire(
+            await self._answer(self._stub.GetEngineHistory(request, timeout=self._timeout_seconds))
+        )
+
+    # ---- what is done
+
+    async def place(
+        self,
+        model: str,
+        node: str,
+        *,
+        source: str = "",
+        engine_args: Iterable[str] = (),
+        device_ids: Iterable[str] = (),
+        deployment: str = "",
+        dry_run: bool = False,
+    ) -> answers.ActionAnswer:
+        request = pb.PlaceRequest(
+            model=model,
+            node=node,
+            source=source,
+            engine_args=engine_args,
+            device_ids=device_ids,
+            deployment=deployment,
+            dry_run=dry_run,
+        )
+        return await self._action(self._stub.Place(request, timeout=self._timeout_seconds))
+
+    async def remove(
+        self, *, placement_id: str, drain_seconds_max: float = 0.0, reason: str = "", dry_run: bool = False
+    ) -> answers.ActionAnswer:
+        request = _target(placement_id, "", drain_seconds_max, reason, dry_run)
+        return await self._action(self._stub.Remove(request, timeout=self._timeout_seconds))
+
+    async def drain(
+        self,
+        *,
+        placement_id: str = "",
+        node: str = "",
+        drain_seconds_max: float = 0.0,
+        reason: str = "",
+        dry_run: bool = False,
+    ) -> answers.ActionAnswer:
+        """One placement, or every placement of a node, which is cordoned too. 0 seconds: the daemon's own limit."""
+        request = _target(placement_id, node, drain_seconds_max, reason, dry_run)
+        return await self._action(self._stub.Drain(request, timeout=self._timeout_seconds))
+
+    async def resume(
+        self, *, placement_id: str = "", node: str = "", reason: str = "", dry_run: bool = False
+    ) -> answers.ActionAnswer:
+        request = _target(placement_id, node, 0.0, reason, dry_run)
+        return await self._action(self._stub.Resume(request, timeout=self._timeout_seconds))
+
+    async def forget_node(self, node: str, *, dry_run: bool = False) -> answers.ActionAnswer:
+        request = pb.ForgetNodeRequest(node=node, dry_run=dry_run)
+        return await self._action(self._stub.ForgetNode(request, timeout=self._timeout_seconds))
+
+    async def create_key(self, tenant: str, *, lifetime_seconds: float = 0.0, note: str = "") -> answers.NewKey:
+        request = pb.CreateKeyRequest(tenant=tenant, lifetime_seconds=lifetime_seconds, note=note)
+        return answers_codec.new_key_from_wire(
+            await self._answer(self._stub.CreateKey(request, timeout=self._timeout_seconds))
+        )
+
+    async def list_keys(self, *, tenant: str = "") -> tuple[answers.KeyRow, ...]:
+        request = pb.ListKeysRequest(tenant=tenant)
+        message = await self._answer(self._stub.ListKeys(request, timeout=self._timeout_seconds))
+        return tuple(map(answers_codec.key_from_wire, message.keys))
+
+    async def revoke_key(self, key_id: str) -> answers.ActionAnswer:
+        request = pb.RevokeKeyRequest(key_id=key_id)
+        return await self._action(self._stub.RevokeKey(request, timeout=self._timeout_seconds))
+
+    async def create_join_token(
+        self, *, node_name: str = "", lifetime_seconds: float = 0.0, replace: bool = False
+    ) -> answers.JoinToken:
+        request = pb.CreateJoinTokenRequest(lifetime_seconds=lifetime_seconds, node_name=node_name, replace=replace)
+        return answers_codec.join_token_from_wire(
+            await self._answer(self._stub.CreateJoinToken(request, timeout=self._timeout_seconds))
+        )
+
+    async def create_operator(
+        self, name: str, *, role: str, certificate_request_pem: bytes
+    ) -> answers.OperatorCertificate:
+        request = pb.CreateOperatorRequest(name=name, role=role, certificate_request_pem=certificate_request_pem)
+        return answers_codec.operator_from_wire(
+            await self._answer(self._stub.CreateOperator(request, timeout=self._timeout_seconds))
+        )
+
+    async def _action(self, call: Awaitable[pb.ActionResponse]) -> answers.ActionAnswer:
+        return answers_codec.action_from_wire(await self._answer(call))
+
+    async def _answer(self, call: Awaitable[Answer]) -> Answer:
+        try:
+            return await call
+        except grpc.RpcError as error:
+            raise self._error(error) from error
+
+    def _error(self, error: grpc.RpcError) -> LinkError:
+        own = self._credentials
+        return link_error(error, own.server, lambda: certificate_problem(own.certificate_pem, own.ca_pem, utc_now()))
+
+
+def _target(placement_id: str, node: str, drain_seconds_max: float, reason: str, dry_run: bool) -> pb.TargetRequest:
+    return pb.TargetRequest(
+        placement_id=placement_id, node=node, drain_seconds_max=drain_seconds_max, reason=reason, dry_run=dry_run
+    )
+
+
+def _stamp(at: datetime | None) -> Timestamp | None:
+    if at is None:
+        return None
+    stamp = Timestamp()
+    stamp.FromDatetime(at)
+    return stamp

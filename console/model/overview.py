@@ -1,0 +1,181 @@
+"""What the console concludes from a view before it draws: the moment, trust, what is wrong, where a roofline point lies.
+
+Screens and widgets call it at every update and once a second. Pure: `now` comes in with the `Moment`, nothing is drawn and
+nothing is asked of the control plane.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import Enum
+
+from console.model.fleet_view import (
+    Connection,
+    EngineRow,
+    EngineState,
+    EventRow,
+    FleetView,
+    NodeRow,
+    ServerRow,
+    Severity,
+    Trust,
+)
+from console.model.format import age_seconds, clean, duration, quantity
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Now, by the daemon's clock, and how good the link is: what ages and trust are judged by."""
+
+    now: datetime | None = None  # None: no word from the daemon yet
+    connection: Connection = Connection.CONNECTING
+    note: str = ""  # what the link says of itself
+    as_of: datetime | None = None  # the daemon's clock at the last update
+    stale_seconds: float | None = None  # the daemon's own limit; None until it told
+
+    @property
+    def live(self) -> bool:
+        return self.connection is Connection.LIVE
+
+    @property
+    def lost(self) -> bool:
+        """What is shown is only what was known last."""
+        return self.connection in (Connection.LOST, Connection.REFUSED)
+
+    @property
+    def last_known(self) -> "Moment":
+        """The moment to judge states by: with a lost link that of the last update, since the silence is then our own."""
+        return replace(self, now=self.as_of) if self.lost else self
+
+
+class Topic(Enum):
+    """What a problem is about, and so where a key press on it leads."""
+
+    ENGINE = "engine"
+    NODE = "node"
+    MODEL = "model"
+    SERVER = "server"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    severity: Severity
+    topic: Topic
+    subject: str  # an engine's id, a node's or a model's name; "" for the control plane itself
+    state: str  # one or two words: "failed", "no engine"
+    detail: str  # a sentence for people; may be ""
+    since: datetime | None
+
+    @property
+    def key(self) -> str:
+        return f"{self.topic.value}:{self.subject}:{self.state}"
+
+
+class Bound(Enum):
+    """What limits an engine's steps."""
+
+    MEMORY = "memory"
+    COMPUTE = "compute"
+
+
+def trust_now(trust: Trust, last_report_at: datetime | None, moment: Moment) -> Trust:
+    """The daemon's word on a row, or stale when its age says so by now (a lost link tells of no change)."""
+    seconds = age_seconds(last_report_at, moment.now)
+    if trust in (Trust.FRESH, Trust.AGEING) and seconds is not None and moment.stale_seconds:
+        return Trust.STALE if seconds >= moment.stale_seconds else trust
+    return trust
+
+
+def is_stale(row: NodeRow | EngineRow, moment: Moment) -> bool:
+    return trust_now(row.trust, row.last_report_at, moment) in (Trust.STALE, Trust.UNKNOWN)
+
+
+def bound(intensity: float | None, ridge: float | None) -> Bound | None:
+    if intensity is None or ridge is None or ridge <= 0:
+        return None
+    return Bound.MEMORY if intensity < ridge else Bound.COMPUTE
+
+
+def problems(view: FleetView, moment: Moment) -> tuple[Problem, ...]:
+    """All that is wrong now, worst first, then newest first; always in the same order for the same facts.
+
+    With a lost link: all that was wrong when it went. Nodes do not count as silent because this console is.
+    """
+    moment = moment.last_known
+    found = [
+        *_server_problems(view.server),
+        *_node_problems(view, moment),
+        *_engine_problems(view),
+        *_model_problems(view),
+    ]
+    worst = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
+
+    def rank(problem: Problem) -> tuple[int, float, str]:
+        return worst[problem.severity], -(problem.since.timestamp() if problem.since else 0.0), problem.key
+
+    return tuple(sorted(found, key=rank))
+
+
+def quiet_since(view: FleetView) -> datetime | None:
+    """When the last warning or error happened, as far as the kept events tell; None: none of them is one."""
+    return next((event.at for event in reversed(view.events) if event.severity is not Severity.INFO), None)
+
+
+def oldest_report_seconds(view: FleetView, moment: Moment) -> float | None:
+    """The age of the oldest report that the screen shows; None when nothing was reported."""
+    rows: list[NodeRow | EngineRow] = [*view.nodes.values(), *view.engines.values()]
+    ages = [age_seconds(row.last_report_at, moment.now) for row in rows]
+    return max((seconds for seconds in ages if seconds is not None), default=None)
+
+
+def events_about(view: FleetView, *, node: str = "", engine_id: str = "") -> tuple[EventRow, ...]:
+    """The events of a node, with those of its engines, or of one engine; oldest first."""
+    on_node = {row.engine_id for row in view.engines.values() if node and row.node == node}
+    return tuple(
+        event
+        for event in view.events
+        if (node and (event.node == node or event.engine_id in on_node)) or (engine_id and event.engine_id == engine_id)
+    )
+
+
+def _server_problems(server: ServerRow | None) -> Iterator[Problem]:
+    if server is None:
+        return
+    if server.gateway_state != "serving":
+        severity = Severity.WARNING if server.gateway_state == "starting" else Severity.ERROR
+        detail = "clients cannot send requests" if severity is Severity.ERROR else "clients have to wait"
+        yield Problem(severity, Topic.SERVER, "", "gateway", f"{clean(server.gateway_state)}: {detail}", None)
+    if server.samples_dropped_total:
+        detail = f"{quantity(server.samples_dropped_total)} never reached the history: is the database slow?"
+        yield Problem(Severity.WARNING, Topic.SERVER, "", "samples dropped", detail, None)
+
+
+def _node_problems(view: FleetView, moment: Moment) -> Iterator[Problem]:
+    lost_seconds = view.server.lost_seconds if view.server else None
+    for row in view.nodes.values():
+        seconds = age_seconds(row.last_report_at, moment.now)
+        if seconds is None:
+            yield Problem(Severity.WARNING, Topic.NODE, row.name, "silent", "no report since the daemon started", None)
+        elif lost_seconds and seconds >= lost_seconds:
+            detail = f"last heard {duration(seconds)} ago; its engines may still run"
+            yield Problem(Severity.ERROR, Topic.NODE, row.name, "lost", detail, row.last_report_at)
+        elif is_stale(row, moment):
+            detail = f"last heard {duration(seconds)} ago" + ("" if row.connected else ", its stream is cut")
+            yield Problem(Severity.WARNING, Topic.NODE, row.name, "stale", detail, row.last_report_at)
+        elif not row.connected:
+            yield Problem(Severity.WARNING, Topic.NODE, row.name, "cut off", "its stream is cut", row.last_report_at)
+
+
+def _engine_problems(view: FleetView) -> Iterator[Problem]:
+    for row in view.engines.values():
+        if row.state is EngineState.FAILED:
+            yield Problem(Severity.ERROR, Topic.ENGINE, row.engine_id, "failed", row.reason, row.state_since)
+        elif row.state is EngineState.BACKING_OFF:
+            yield Problem(Severity.WARNING, Topic.ENGINE, row.engine_id, "backing off", row.reason, row.state_since)
+
+
+def _model_problems(view: FleetView) -> Iterator[Problem]:
+    for row in view.models.values():
+        if row.engines_routable == 0:
+            detail = f"none of its {row.engines_total} can be used" if row.engines_total else "nothing is placed for it"
+            yield Problem(Severity.ERROR, Topic.MODEL, row.name, "no engine", detail, None)
