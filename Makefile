@@ -67,7 +67,7 @@ is_fresh() {
 }
 endef
 
-.PHONY: help setup setup-vllm demo demo-check test check style types layers stubs proto bench-gateway bench-daemon screenshots \
+.PHONY: help setup setup-vllm demo demo-check test check style types layers stubs proto bench-gateway bench-gateway-vllm bench-daemon screenshots \
         lock clean clean-all
 
 help: ## show this list
@@ -164,6 +164,9 @@ proto: setup ## make the protobuf and gRPC stubs from controlplane/proto again
 
 bench-gateway: setup ## measure the gateway and its decisions beside the peers
 	@exec $(VENV)/bin/python -m bench.gateway
+
+bench-gateway-vllm: setup setup-vllm ## the same over a real vLLM engine
+	@exec $(VENV)/bin/python -m bench.gateway --vllm
 
 bench-daemon: setup setup-vllm ## measure what an idle daemon costs, and how soon a killed one is right again
 	@exec $(VENV)/bin/python -m bench.daemon

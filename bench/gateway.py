@@ -1,7 +1,8 @@
 """How much time the gateway adds to a request: open-loop load, straight to the engine and through the gateway, in turns.
 
-`python -m bench.gateway` starts everything itself with a fake engine, so that only the gateway is measured. With `--url`,
-`--direct-url`, `--key` and `--model` it measures a gateway and an engine that already run. The last line is JSON.
+`python -m bench.gateway` starts everything itself with a fake engine, so that only the gateway is measured; with `--vllm` the
+whole of Stoker with a real vLLM engine. With `--url`, `--direct-url`, `--key` and `--model` it measures what already runs. The
+last line is JSON.
 """
 
 import argparse
@@ -23,7 +24,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from bench.real_engine import real_engine
 from controlplane.clock import SystemClock
+from demo.stack import MODEL
 
 CHAT = "/v1/chat/completions"
 RAW = Path(__file__).parent / "raw"
@@ -37,6 +40,7 @@ class Target:
     url: str
     headers: tuple[tuple[str, str], ...] = ()
     pids: tuple[tuple[str, int], ...] = ()  # processes whose CPU time is told
+    tls: ssl.SSLContext | None = None  # None with https: the system's CAs
 
 
 def _cpu_seconds(pid: int) -> float:
@@ -60,7 +64,8 @@ class Connections:
 
     def __init__(self, target: Target, body: bytes) -> None:
         parts = urlsplit(target.url)
-        self._host, self._tls = parts.hostname or "127.0.0.1", parts.scheme == "https"
+        self._host = parts.hostname or "127.0.0.1"
+        self._tls = (target.tls or ssl.create_default_context()) if parts.scheme == "https" else None
         self._port = parts.port or (443 if self._tls else 80)
         head = [f"POST {CHAT} HTTP/1.1", f"host: {parts.netloc}", "content-type: application/json"]
         head += [f"content-length: {len(body)}", *(f"{name}: {value}" for name, value in target.headers)]
@@ -73,8 +78,7 @@ class Connections:
         if self._idle:
             reader, writer = self._idle.pop()
         else:
-            context = ssl.create_default_context() if self._tls else None
-            reader, writer = await asyncio.open_connection(self._host, self._port, ssl=context)
+            reader, writer = await asyncio.open_connection(self._host, self._port, ssl=self._tls)
         writer.write(self._request)
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
         first = time.perf_counter()
@@ -213,6 +217,7 @@ def main() -> int:
     parser.add_argument("--direct-url", help="of an engine behind it")
     parser.add_argument("--key", default="", help="API key for the gateway")
     parser.add_argument("--direct-key", default="", help="API key for the engine, if it wants one")
+    parser.add_argument("--vllm", action="store_true", help="start a real vLLM engine and measure at 50 requests/s")
     parser.add_argument("--model", default="fake")
     parser.add_argument("--max-tokens", type=int, default=1)
     parser.add_argument("--body-bytes", type=int, default=2000)
@@ -220,6 +225,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=5.0)
     options = parser.parse_args()
+    if options.vllm:
+        options.model, options.rates = MODEL, [50]
     if bool(options.url) != bool(options.direct_url):
         parser.error("--url and --direct-url belong together")
     message = {"role": "user", "content": "word " * (options.body_bytes // 5)}
@@ -230,13 +237,19 @@ def main() -> int:
                 "direct": Target(options.direct_url, _authorization(options.direct_key)),
                 "gateway": Target(options.url, _authorization(options.key)),
             }
+        elif options.vllm:
+            real = stack.enter_context(real_engine())
+            ways = {
+                "direct": Target(real.direct_url, tls=real.direct_tls),
+                "gateway": Target(real.gateway_url, _authorization(real.key)),
+            }
         else:
             ways = stack.enter_context(_own_gateway())
         rounds = asyncio.run(measure(ways, body, options))
     figures, direct = summary(rounds)
     RAW.mkdir(exist_ok=True)
     raw = RAW / f"gateway-{SystemClock().now():%Y%m%dT%H%M%SZ}.json"
-    engine = "real" if options.url else "fake"
+    engine = "real" if options.url or options.vllm else "fake"
     about = {
         "engine": engine,
         "body_bytes": len(body),
