@@ -5,7 +5,9 @@ from tests.contract.storage.facts import at, event, sample
 
 
 async def test_a_process_that_goes_on_keeps_its_newest_old_sample(database: Database) -> None:
-    samples = [sample(seconds, prompt_tokens_total=total) for seconds, total in [(0, 10), (10, 30), (20, 60), (30, 100)]]
+    samples = [
+        sample(seconds, prompt_tokens_total=total) for seconds, total in [(0, 10), (10, 30), (20, 60), (30, 100)]
+    ]
     await database.run(lambda uow: uow.samples.append_many(samples))
     assert await database.run(lambda uow: uow.samples.remove_before(at(25))) == 2
     counted = await database.run(lambda uow: uow.samples.history(at(25), at(60), bucket_seconds=60))

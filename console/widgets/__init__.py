@@ -1,0 +1,1 @@
+"""What screens are built of: tables, panels, bars, and the cells in them."""

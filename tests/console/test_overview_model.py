@@ -1,0 +1,105 @@
+"""What is wrong, judged from rows alone: `console.model.overview`."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from console.model.fleet_view import Connection, FleetView, Severity, Trust
+from console.model.overview import (
+    Bound,
+    Moment,
+    Topic,
+    bound,
+    events_about,
+    oldest_report_seconds,
+    problems,
+    quiet_since,
+    trust_now,
+)
+from tests.fakes import fleet
+
+MOMENT = Moment(now=fleet.NOW, connection=Connection.LIVE, as_of=fleet.NOW, stale_seconds=15.0)
+
+
+def found(view: FleetView, moment: Moment = MOMENT) -> list[tuple[Severity, Topic, str, str]]:
+    return [(each.severity, each.topic, each.subject, each.state) for each in problems(view, moment)]
+
+
+def test_a_sound_fleet_has_no_problem() -> None:
+    assert found(fleet.small()) == []
+    assert found(fleet.empty()) == []
+
+
+def test_a_bad_night_worst_first_then_newest() -> None:
+    assert found(fleet.mixed()) == [
+        (Severity.ERROR, Topic.ENGINE, "llama-3-70b@gcp-2", "failed"),
+        (Severity.WARNING, Topic.NODE, "crusoe-3", "stale"),
+        (Severity.WARNING, Topic.ENGINE, "mistral-small@oci-3", "backing off"),
+    ]
+
+
+def test_a_model_without_a_routable_engine_is_an_error() -> None:
+    view = fleet.small()
+    rows = [replace(row, routable=False) for row in view.engines.values()]
+    broken = replace(view, models={"llama-3-8b": fleet.model("llama-3-8b", rows)})
+    assert found(broken) == [(Severity.ERROR, Topic.MODEL, "llama-3-8b", "no engine")]
+
+
+def test_gateway_and_dropped_samples() -> None:
+    down = replace(fleet.small(), server=fleet.server(gateway_state="down: port taken", samples_dropped_total=1200))
+    assert [(each.severity, each.detail) for each in problems(down, MOMENT)] == [
+        (Severity.ERROR, "down: port taken: clients cannot send requests"),
+        (Severity.WARNING, "1.2k never reached the history: is the database slow?"),
+    ]
+    starting = replace(fleet.small(), server=fleet.server(gateway_state="starting"))
+    assert found(starting) == [(Severity.WARNING, Topic.SERVER, "", "gateway")]
+
+
+def test_a_node_grows_stale_then_lost_while_nothing_is_heard() -> None:
+    view = fleet.small()
+    for seconds, states in ((10, set()), (20, {"stale"}), (120, {"lost"})):
+        later = replace(MOMENT, now=fleet.NOW + timedelta(seconds=seconds))
+        assert {state for _, topic, _, state in found(view, later) if topic is Topic.NODE} == states
+
+
+def test_a_lost_link_does_not_make_every_node_silent() -> None:
+    lost = replace(MOMENT, now=fleet.NOW + timedelta(seconds=300), connection=Connection.LOST)
+    assert found(fleet.small(), lost) == []
+    assert found(fleet.mixed(), lost) == found(fleet.mixed())
+
+
+def test_a_cut_stream_and_a_node_never_heard() -> None:
+    view = fleet.small()
+    cut = replace(view, nodes={"gcp-1": replace(view.nodes["gcp-1"], connected=False)})
+    assert found(cut) == [(Severity.WARNING, Topic.NODE, "gcp-1", "cut off")]
+    assert (Severity.WARNING, Topic.NODE, "mystery-1", "silent") in found(fleet.unknown())
+
+
+def test_trust_only_gets_worse_with_age() -> None:
+    old = fleet.ago(20)
+    assert trust_now(Trust.FRESH, old, MOMENT) is Trust.STALE
+    assert trust_now(Trust.FRESH, fleet.ago(1), MOMENT) is Trust.FRESH
+    assert trust_now(Trust.UNSUPPORTED, old, MOMENT) is Trust.UNSUPPORTED
+    assert trust_now(Trust.FRESH, old, replace(MOMENT, stale_seconds=None)) is Trust.FRESH
+    assert trust_now(Trust.FRESH, None, MOMENT) is Trust.FRESH
+
+
+def test_bound_is_unknown_when_either_part_is() -> None:
+    assert bound(3.4, 11.2) is Bound.MEMORY
+    assert bound(11.2, 11.2) is Bound.COMPUTE
+    assert bound(None, 11.2) is None
+    assert bound(3.4, None) is None
+    assert bound(3.4, 0.0) is None
+
+
+def test_events_of_a_node_are_those_of_its_engines_too() -> None:
+    view = fleet.mixed()
+    assert [event.event_id for event in events_about(view, node="gcp-2")] == [1, 5]
+    assert [event.event_id for event in events_about(view, engine_id="llama-3-70b@gcp-2")] == [5]
+    assert events_about(view) == ()
+
+
+def test_quiet_since_and_the_oldest_report() -> None:
+    assert quiet_since(fleet.small()) is None
+    assert quiet_since(fleet.mixed()) == fleet.ago(42)
+    assert oldest_report_seconds(fleet.small(), MOMENT) == 1.0
+    assert oldest_report_seconds(fleet.unknown(), MOMENT) is None
