@@ -16,7 +16,7 @@ from cryptography import x509
 from openai import OpenAI
 
 from demo.processes import left_over
-from demo.stack import MODEL, Stack
+from demo.stack import MODEL, MODELS_DIR, Stack
 from node_agent.clock import SystemClock
 from node_agent.link.enrolment import renew
 from node_agent.link.identity import IdentityStore
@@ -190,6 +190,34 @@ def test_an_engine_answers_nobody_but_the_gateway(stack: Stack) -> None:
         operator.load_cert_chain(stack.credentials / "cert.pem", stack.credentials / "key.pem")
         with pytest.raises(httpx.TransportError):
             httpx.get(f"https://{row.endpoint}/v1/models", verify=operator, timeout=10)
+
+
+def test_a_vllm_that_dies_at_start_says_why(stack: Stack, key: str) -> None:
+    stack.place(
+        stack.nodes[0], MODELS_DIR / MODEL, model="too-long", args=("--max-model-len=999999", "--enforce-eager")
+    )
+    engine_id = f"too-long@{stack.nodes[0].name}"
+
+    def died() -> bool:
+        row = stack.watcher.view.engines.get(engine_id)
+        return row is not None and row.state.value in {"backing_off", "failed"}
+
+    until("the engine has died", died, 120)
+    row = stack.watcher.view.engines[engine_id]
+    assert "max_model_len" in row.reason
+    assert any("max_model_len" in line for line in row.log_tail)
+    answer = httpx.post(
+        f"{stack.base_url}/completions",
+        json={"model": "too-long", "prompt": "x"},
+        headers={"authorization": f"Bearer {key}"},
+        timeout=30,
+    )
+    assert answer.status_code == 503
+    assert answer.json()["error"]["code"] == "no_capacity"
+    assert int(answer.headers["retry-after"]) > 0
+    stack.stoker_text("remove", engine_id, "--yes")
+    until("it is gone", lambda: engine_id not in stack.watcher.view.engines, 60)
+    until("its placement, too", lambda: engine_id not in stack.watcher.view.placements, 10)
 
 
 def test_every_renewed_certificate_reaches_the_running_engine(stack: Stack, client: OpenAI) -> None:
