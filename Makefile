@@ -184,7 +184,7 @@ lock: setup ## resolve requirements/dev.txt and runtime.txt again; add LOCK_ARGS
 	         --no-emit-trusted-host --unsafe-package pip --unsafe-package stoker $(LOCK_ARGS))
 	"$${compile[@]}" --extra dev --build-deps-for editable --output-file requirements/dev.txt pyproject.toml
 	# The same versions as in the development lock, so that what was tested is what gets installed.
-	"$${compile[@]}" --extra controlplane --extra console --constraint requirements/dev.txt \
+	"$${compile[@]}" --extra controlplane --extra console --extra agent --constraint requirements/dev.txt \
 	  --output-file requirements/runtime.txt pyproject.toml
 
 clean: ## remove caches and logs (keeps both environments and var/)

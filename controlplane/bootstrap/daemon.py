@@ -49,7 +49,7 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> int:
             now = clock.now()
             epoch = await database.run(lambda uow: uow.leadership.acquire(f"controlplane {__version__}", now))
             live, tasks = LiveSettings(settings, load), TaskScope()
-            parts = wire(live, database, await restore_fleet(database), epoch, tasks, clock)
+            parts = wire(live, database, await restore_fleet(database, now), epoch, tasks, clock)
             return await _Daemon(live, database, lock, parts, tasks, signals, Jobs(clock)).run(epoch)
         finally:
             await database.close()
@@ -115,9 +115,14 @@ class _Daemon:
         self._jobs.start()
 
     async def _stop(self) -> None:
-        """The gateway first, while decisions are still made for what it finishes; history last, so that it is whole."""
+        """The gateway first, while decisions are still made for what it finishes; history last, so that it is whole.
+
+        The gateway ends only when we were told to end, and not to keep it: after a failure it goes on with what it knows, and
+        the next start finds it.
+        """
         parts = self._parts
-        await self._drain()
+        if self._signals.end and not self._live.now.gateway.keep_on_stop:
+            await self._drain()
         parts.gateway.decisions.stop()
         await parts.gateway.access_log.stop(GRPC_GRACE_SECONDS)
         await parts.enrolment.stop(GRPC_GRACE_SECONDS)

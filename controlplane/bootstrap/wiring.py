@@ -98,13 +98,18 @@ def wire(
         sessions, events, clock, lambda: live.now.gateway.drain_seconds_max, ForgetPlacements(desired, tasks)
     )
     store.subscribe(lambda _before, _after, notables: events.append(notables))
-    store.subscribe(PublishEndpoints(gateway.publish).on_change)
+    publish = PublishEndpoints(gateway.publish, lambda: revoked)
+    store.subscribe(publish.on_change)
     store.subscribe(history.on_change)
     store.subscribe(reconcile.on_change)
     watch = WatchFleet(boot_id, store, events)
 
     def on_desired(changed: Desired) -> None:
         store.apply_now(DesiredChanged(changed))
+
+    def on_revoked(key_id: str) -> None:
+        revoked.add(key_id)
+        publish.refresh(store.snapshot)
 
     def terms() -> SessionTerms:
         fleet = live.now.fleet
@@ -134,7 +139,7 @@ def wire(
         forget=ForgetNode(desired, store, sessions, events, clock),
         create_key=CreateKey(database, signer, clock),
         list_keys=ListKeys(database),
-        revoke_key=RevokeKey(database, clock, revoked.add),
+        revoke_key=RevokeKey(database, clock, on_revoked),
         create_join_token=CreateJoinToken(
             database, authority, clock, lambda: live.now.fleet.join_token_lifetime_seconds
         ),

@@ -17,3 +17,4 @@ class PublishedFleet:
 
     models: tuple[str, ...] = ()
     engines: tuple[EngineEndpoint, ...] = ()
+    revoked_key_ids: tuple[str, ...] = ()  # well-signed, and yet to be refused

@@ -16,6 +16,7 @@ def error_body(message: str, code: str, error_type: str = "invalid_request_error
     return json.dumps({"error": {"message": message, "type": error_type, "param": param, "code": code}})
 
 
+REVOKED_KEY = error_body("This API key was revoked. Ask whoever runs this service for a new one.", "invalid_api_key")
 UNKNOWN_PATH = error_body("This path does not exist. Served are /v1/chat/completions, /v1/completions, /v1/embeddings and "
                           "/v1/models.", "unknown_url")  # fmt: skip
 UNKNOWN_MODEL = error_body(

@@ -13,6 +13,7 @@ from pathlib import Path
 from controlplane.errors import ConfigurationError, InvalidInputError
 from controlplane.fleet.ids import model_name
 
+_KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")  # becomes part of a regular expression
 SOCKET_PATH_BYTES_MAX = 107  # sockaddr_un holds 108 bytes with the closing zero
 
 
@@ -72,8 +73,11 @@ class GatewayModels:
     """All that the data plane can reach at one moment."""
 
     models: tuple[GatewayModel, ...] = ()
+    revoked_key_ids: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not all(_KEY_ID.fullmatch(key_id) for key_id in self.revoked_key_ids):
+            raise InvalidInputError("a revoked key's id has other characters than letters, digits, - and _")
         names = [model.name for model in self.models]
         if len(names) != len(set(names)):
             raise InvalidInputError("a model is listed twice")

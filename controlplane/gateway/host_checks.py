@@ -50,5 +50,5 @@ def open_files_warning(settings: GatewaySettings) -> str:
     return (
         f"{settings.held_requests_max} held requests need {needed} open files, the limit is {hard}: about "
         f"{max(0, hard - SPARE_FILES) // SOCKETS_PER_REQUEST} can be held. Raise it (LimitNOFILE= in the systemd unit, "
-        "ulimit -Hn in a shell) or lower gateway.held_requests_max"
+        "ulimit -Hn in a shell)"
     )

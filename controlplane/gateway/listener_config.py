@@ -64,6 +64,7 @@ def key_check(jwks: str) -> dict[str, Any]:
             {"header_name": KEY_ID_HEADER, "claim_name": "jti"},
         ],
         "payload_in_metadata": "key",
+        "clear_route_cache": True,  # routes refuse revoked keys by an id that is known only now
         "local_jwks": {"inline_string": jwks},
         "jwt_cache_config": {"jwt_cache_size": 5000},
         "clock_skew_seconds": 5,

@@ -4,6 +4,8 @@ An engine whose agent advertises something that the data plane cannot use is lef
 others down with it.
 """
 
+from dataclasses import replace
+
 import structlog
 
 from controlplane.errors import InvalidInputError
@@ -21,7 +23,7 @@ def gateway_models(fleet: PublishedFleet) -> GatewayModels:
             engines.append(_engine(published))
         except InvalidInputError as error:
             log.error("engine_not_reachable", engine_id=published.engine_id, error=str(error))
-    return GatewayModels.of(tuple(engines), fleet.models)
+    return replace(GatewayModels.of(tuple(engines), fleet.models), revoked_key_ids=fleet.revoked_key_ids)
 
 
 def _engine(published: EngineEndpoint) -> GatewayEngine:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from controlplane.gateway.error_bodies import (
     JSON_TYPE,
+    REVOKED_KEY,
     UNKNOWN_MODEL,
     UNKNOWN_MODEL_IN_PATH,
     UNKNOWN_PATH,
@@ -24,6 +25,7 @@ INFERENCE_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
 # RE2 sees configured text only, never a client's.
 _INFERENCE_REGEX = "/v1/(chat/completions|completions|embeddings)"
 _BODY_BYTES_MAX = 1 << 20
+_KEYS_PER_ROUTE = 100  # keeps each regular expression small
 _HIDDEN_FROM_ENGINES = ("x-stoker-key-id", "x-stoker-decision", "x-envoy-external-address")
 _HIDDEN_FROM_CLIENTS = ("server", "x-stoker-tenant", "x-stoker-key-id", "x-stoker-decision", "x-gateway-destination-endpoint",
                         "x-envoy-upstream-service-time")  # fmt: skip
@@ -113,9 +115,20 @@ def _engine_route(model: GatewayModel) -> dict[str, Any]:
     }
 
 
+def _revoked_routes(key_ids: tuple[str, ...]) -> list[dict[str, Any]]:
+    """A revoked key's signature is good for ever: what refuses it, also while the daemon is dead, is this."""
+    routes = []
+    for index in range(0, len(key_ids), _KEYS_PER_ROUTE):
+        regex = "|".join(key_ids[index : index + _KEYS_PER_ROUTE])
+        header = {"name": "x-stoker-key-id", "string_match": {"safe_regex": {"regex": regex}}}
+        routes.append(_answer({"prefix": "/", "headers": [header]}, 401, REVOKED_KEY))
+    return routes
+
+
 def route_configuration(models: GatewayModels) -> dict[str, Any]:
     """The whole table, for RDS."""
-    routes = [_engine_route(model) for model in models.models]
+    routes = _revoked_routes(models.revoked_key_ids)
+    routes.extend(_engine_route(model) for model in models.models)
     for path in INFERENCE_PATHS:
         routes.append(_answer({"path": path, "headers": [_is("POST")]}, 404, UNKNOWN_MODEL, decided=True))
         routes.append(_answer({"path": path}, 405, wrong_method("POST"), headers={"allow": "POST"}))

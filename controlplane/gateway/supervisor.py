@@ -100,8 +100,8 @@ class EnvoySupervisor:
             if self._process is not None:
                 limit = self._settings.drain_seconds_max if drain_seconds_max is None else drain_seconds_max
                 await self._end(self._process, limit)
-            self._forget()
-            self._settings.state_path.unlink(missing_ok=True)
+                self._forget()
+                self._settings.state_path.unlink(missing_ok=True)
 
     async def _restart(self) -> None:
         async with self._changing:

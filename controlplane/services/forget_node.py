@@ -73,7 +73,7 @@ class ForgetNode:
         on_it = sorted((p for p in desired.placements.values() if p.node == node), key=lambda p: p.placement_id)
         left = [placement.placement_id for placement in on_it if placement.desired is not Wanted.REMOVED]
         if left:
-            raise ConflictError(f"{node} still has placements: stoker remove {' '.join(left)}")
+            raise ConflictError(f"{node} still has placements: {', '.join(left)}; stoker remove each of them first")
         observed = self._store.snapshot.nodes.get(node)
         if on_it and observed is not None and observed.connected:
             raise ConflictError(f"{node} is still removing {on_it[0].placement_id}: try again when it has stopped")

@@ -5,6 +5,8 @@ leaves them only for a reason that would hold without us: it is not ready, being
 """
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
 
 from controlplane.fleet.desired import DesiredState
 from controlplane.fleet.diff import diff
@@ -15,11 +17,14 @@ from controlplane.fleet.snapshot import EngineObserved, FleetSnapshot
 
 
 class PublishEndpoints:
-    def __init__(self, write: Callable[[PublishedFleet], bool]) -> None:
+    def __init__(
+        self, write: Callable[[PublishedFleet], bool], revoked_key_ids: Callable[[], AbstractSet[str]]
+    ) -> None:
         """`write` puts the fleet where the gateway reads it; it is called when something changed, or when it last
-        answered False: that it could not.
+        answered False: that it could not. `revoked_key_ids`: the keys that operators took back, as of now.
         """
         self._write = write
+        self._revoked_key_ids = revoked_key_ids
         self._published: PublishedFleet | None = None
 
     def on_change(self, before: FleetSnapshot, after: FleetSnapshot, _: tuple[FleetEvent, ...]) -> None:
@@ -32,7 +37,11 @@ class PublishEndpoints:
             or changes.nodes
         ):
             return
-        fleet = published(after)
+        self.refresh(after)
+
+    def refresh(self, snapshot: FleetSnapshot) -> None:
+        """Publish what the gateway should know now; also when it is not the fleet that changed but the revoked keys."""
+        fleet = replace(published(snapshot), revoked_key_ids=tuple(sorted(self._revoked_key_ids())))
         if fleet != self._published:
             self._published = fleet if self._write(fleet) else None
 

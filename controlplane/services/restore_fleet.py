@@ -5,6 +5,7 @@ Called by `bootstrap` before anything listens.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from controlplane.fleet.desired import Desired
 from controlplane.fleet.history import FleetEvent
@@ -24,7 +25,7 @@ class Remembered:
     operator_serials: Mapping[str, str]
 
 
-async def restore_fleet(database: Database) -> Remembered:
+async def restore_fleet(database: Database, now: datetime) -> Remembered:
     """All that a starting daemon must know. Raises UnavailableError when the database is away."""
 
     def load(uow: UnitOfWork) -> Remembered:
@@ -33,7 +34,7 @@ async def restore_fleet(database: Database) -> Remembered:
             tuple(uow.engine_summaries.all()),
             tuple(uow.events.latest(RECENT_MAX)),
             uow.events.last_id(),
-            frozenset(uow.keys.revoked_ids()),
+            uow.keys.revoked_ids(now),
             uow.operators.serials(),
         )
 

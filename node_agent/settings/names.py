@@ -51,6 +51,17 @@ def checked_host(value: str) -> str:
     return str(address)
 
 
+def checked_advertised(hosts: tuple[str, ...]) -> tuple[str, ...]:
+    """Where others reach this node's engines. The first is what the gateway dials, and it never waits for DNS."""
+    if hosts:
+        try:
+            ipaddress.ip_address(hosts[0])
+        except ValueError:
+            text = f"{hosts[0]!a} is a name: give the address that the gateway is to dial first; names may follow it"
+            raise ValueError(text) from None
+    return hosts
+
+
 def checked_address(value: str, default_port: int) -> str:
     """`HOST`, `HOST:PORT` or `[IPV6]:PORT`, to `host:port`."""
     text = value.strip()

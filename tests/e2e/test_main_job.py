@@ -270,6 +270,9 @@ def test_a_drained_engine_gets_no_requests_and_comes_back(stack: Stack, client: 
 def test_a_killed_daemon_cuts_no_stream_and_stops_no_engine(stack: Stack, client: OpenAI) -> None:
     engines = engine_processes(stack)
     assert len(engines) == 2
+    revoked = stack.stoker("key", "create", "--tenant", "acme")
+    OpenAI(base_url=stack.base_url, api_key=revoked["secret"]).models.list()
+    stack.stoker_text("key", "revoke", revoked["key_id"], "--yes")
     stream = client.completions.create(
         model=MODEL, prompt="tell all", max_tokens=1500, stream=True, stream_options={"include_usage": True}
     )
@@ -287,6 +290,9 @@ def test_a_killed_daemon_cuts_no_stream_and_stops_no_engine(stack: Stack, client
         client.completions.create(model="no-such-model", prompt="x")
     with pytest.raises(openai.AuthenticationError):
         OpenAI(base_url=stack.base_url, api_key="wrong", max_retries=0).models.list()
+
+    with pytest.raises(openai.AuthenticationError):
+        OpenAI(base_url=stack.base_url, api_key=revoked["secret"], max_retries=0).models.list()
 
     stack.daemon.start()
 

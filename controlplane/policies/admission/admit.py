@@ -19,7 +19,6 @@ def revoked(key_id: str, revoked_ids: AbstractSet[str]) -> Refuse | None:
             401,
             "invalid_api_key",
             "This API key was revoked. Ask whoever runs this service for a new one.",
-            error_type="authentication_error",
         )
     return None
 

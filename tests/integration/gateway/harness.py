@@ -125,12 +125,14 @@ class Gateway:
         answer = await asyncio.to_thread(self.supervisor._admin._call_blocking, "GET", "/clusters")
         return answer is not None and b"stoker_decision" in answer[1] and b"/failed_active_hc" not in answer[1]
 
-    def serve(self, *engines: FakeEngine, node: str = "", names: tuple[str, ...] = ()) -> bool:
-        """Tell Envoy of exactly these engines."""
+    def serve(
+        self, *engines: FakeEngine, node: str = "", names: tuple[str, ...] = (), revoked: tuple[str, ...] = ()
+    ) -> bool:
+        """Tell Envoy of exactly these engines, and to refuse these keys."""
         facts = tuple(
             GatewayEngine(engine.app.name, engine.app.model, "127.0.0.1", engine.port, node) for engine in engines
         )
-        return self.files.apply(GatewayModels.of(facts, names))
+        return self.files.apply(replace(GatewayModels.of(facts, names), revoked_key_ids=revoked))
 
     def headers(self, **claims: Any) -> dict[str, str]:
         return {"authorization": f"Bearer {self.signing.api_key(**claims)}"}

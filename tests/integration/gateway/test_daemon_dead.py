@@ -123,3 +123,24 @@ async def test_a_daemon_that_hangs_is_passed_by(served: Gateway) -> None:
             return len(served.asked) > count
 
         await eventually(asked_again, "the daemon being asked again")
+
+
+async def test_a_revoked_key_is_refused_everywhere_whoever_lives(served: Gateway, qwen: FakeEngine) -> None:
+    """Among so many revoked ones that they need more than one route."""
+    others = tuple(f"other-{number}" for number in range(250))
+    ask = {"model": "qwen", "messages": []}
+    async with served.client(headers=served.headers(key_id="taken-back")) as taken, served.client() as kept:
+        assert (await taken.post(CHAT, json=ask)).status_code == 200
+        served.serve(qwen, revoked=(*others, "taken-back"))
+
+        async def refused() -> bool:
+            return (await taken.get("/v1/models")).status_code == 401
+
+        await eventually(refused, "the revoked key being refused")
+        for dead in (False, True):
+            if dead:
+                await served.kill_daemon()
+            for answer in (await taken.post(CHAT, json=ask), await taken.get("/v1/models"), await taken.get("/other")):
+                assert answer.status_code == 401
+                assert error_of(answer)["code"] == "invalid_api_key"
+            assert (await kept.post(CHAT, json=ask)).status_code == 200
