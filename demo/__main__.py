@@ -21,10 +21,14 @@ def run_command() -> None:
 
 
 @main.command("check")
-@click.option("--screenshot", type=click.Path(path_type=Path), help="Save the console at the end as an SVG, 120x40.")
-def check_command(screenshot: Path | None) -> None:
+@click.option(
+    "--pictures",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Draw the console's screens into this directory.",
+)
+def check_command(pictures: Path | None) -> None:
     """The same without a terminal: forty requests, and one JSON line with what was measured."""
-    sys.exit(check(screenshot))
+    sys.exit(check(pictures))
 
 
 if __name__ == "__main__":

@@ -18,13 +18,21 @@ from openai import AsyncOpenAI
 from console.model.fleet_view import FleetView
 from demo.processes import StepFailedError
 from demo.setting_up import Steps, set_up
-from demo.stack import MODEL, Stack, running
-from demo.traffic import Tally, burst
+from demo.stack import MODEL, NODES, Stack, running
+from demo.traffic import BackgroundTraffic, Tally, burst
 
 REQUESTS = 40
 AT_ONCE = 6
 SETTLE_SECONDS_MAX = 20.0
 REPORT_SECONDS = 1.0
+PICTURE_SECONDS = 8.0  # for the traffic to show in what engines report
+PICTURES: dict[str, tuple[str, ...]] = {
+    "console": (),
+    "console-light": ("--theme", "stoker-light"),
+    "engine": ("--at", f"engine {MODEL}@{NODES[0].name}"),
+    "node": ("--at", f"node {NODES[0].name}"),
+    "events": ("--at", "events"),
+}
 
 
 @dataclass
@@ -56,7 +64,7 @@ def _highest(known: float | None, new: float | None) -> float | None:
     return max(known, new)
 
 
-def check(screenshot: Path | None) -> int:
+def check(pictures: Path | None) -> int:
     """Run it; the exit code. The last line of stdout is the JSON."""
     steps = Steps(9)
     with tempfile.TemporaryDirectory(prefix="stoker-", dir="/tmp") as directory:
@@ -69,8 +77,8 @@ def check(screenshot: Path | None) -> int:
                     tally, seen = asyncio.run(_measure(stack, key))
                 with steps.step("history agrees with the clients"):
                     history = _settled(stack, tally, began)
-                if screenshot is not None:
-                    stack.stoker_text("console", "--screenshot", str(screenshot), "--size", "120x40")
+                if pictures is not None:
+                    _draw(stack, key, pictures)
             left = stack.stop()
         except StepFailedError as error:
             print(f"\n{error}", file=sys.stderr)
@@ -81,6 +89,21 @@ def check(screenshot: Path | None) -> int:
         print(f"wrong: {problem}", file=sys.stderr)
     print(json.dumps(result))
     return 1 if problems else 0
+
+
+def _draw(stack: Stack, key: str, directory: Path) -> None:
+    """The console's screens over this very fleet, under light traffic."""
+    directory.mkdir(parents=True, exist_ok=True)
+    traffic = BackgroundTraffic(stack.base_url, key, MODEL, per_second=2.0)
+    traffic.start()
+    try:
+        time.sleep(PICTURE_SECONDS)
+        for name, options in PICTURES.items():
+            path = directory / f"{name}.svg"
+            stack.stoker_text("console", "--screenshot", str(path), "--size", "120x40", *options)
+            print(f"      {path}", flush=True)
+    finally:
+        traffic.stop()
 
 
 async def _measure(stack: Stack, key: str) -> tuple[Tally, Seen]:

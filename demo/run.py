@@ -1,19 +1,15 @@
 """`python -m demo run`: the whole fleet under light traffic, with the console in this terminal until it is left."""
 
-import asyncio
 import select
 import subprocess
 import sys
 import tempfile
-import threading
 from pathlib import Path
-
-from openai import AsyncOpenAI
 
 from demo.processes import StepFailedError, environment, tool
 from demo.setting_up import Steps, set_up
 from demo.stack import MODEL, Stack, running
-from demo.traffic import trickle
+from demo.traffic import BackgroundTraffic
 
 PER_SECOND = 0.7
 WAIT_SECONDS = 8
@@ -31,7 +27,7 @@ def run() -> int:
             with running(stack):
                 key = set_up(stack, steps)
                 with steps.step("light traffic begins"):
-                    traffic = _Traffic(stack, key)
+                    traffic = BackgroundTraffic(stack.base_url, key, MODEL, PER_SECOND)
                     traffic.start()
                 try:
                     _explain(stack, key)
@@ -68,27 +64,3 @@ The console opens in {WAIT_SECONDS} s, or now with Enter. q leaves it and stops 
         flush=True,
     )
     select.select([sys.stdin], [], [], WAIT_SECONDS)
-
-
-class _Traffic:
-    """The light load, in a thread of its own so that the console has the terminal and this process to itself."""
-
-    def __init__(self, stack: Stack, key: str) -> None:
-        self._stack = stack
-        self._key = key
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="traffic", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._end.set()
-        self._thread.join(30)
-
-    def _run(self) -> None:
-        asyncio.run(self._send())
-
-    async def _send(self) -> None:
-        async with AsyncOpenAI(base_url=self._stack.base_url, api_key=self._key, max_retries=0, timeout=60) as client:
-            await trickle(client, MODEL, PER_SECOND, self._end.is_set, seed=11)

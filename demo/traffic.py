@@ -7,6 +7,7 @@ what the client itself was told.
 import asyncio
 import itertools
 import random
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -124,3 +125,26 @@ async def trickle(client: AsyncOpenAI, model: str, per_second: float, stop: Call
             group.create_task(request(client, model, messages, length, stream=number % 2 == 0, tally=tally))
             await asyncio.sleep(min(5.0, draw.expovariate(per_second)))
     return tally
+
+
+class BackgroundTraffic:
+    """A light load, in a thread of its own so that the caller has the terminal and the process to itself."""
+
+    def __init__(self, base_url: str, key: str, model: str, per_second: float) -> None:
+        self._base_url = base_url
+        self._key = key
+        self._model = model
+        self._per_second = per_second
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._send()), name="traffic", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._end.set()
+        self._thread.join(30)
+
+    async def _send(self) -> None:
+        async with AsyncOpenAI(base_url=self._base_url, api_key=self._key, max_retries=0, timeout=60) as client:
+            await trickle(client, self._model, self._per_second, self._end.is_set, seed=11)

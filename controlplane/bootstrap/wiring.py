@@ -92,7 +92,8 @@ def wire(
     desired = DesiredState(database, store)
 
     decide = DecideRequest(store, inflight, clock, random.random, lambda: revoked)
-    gateway = gateway_of(settings, authority, signer, decide, FinishRequest(store, inflight), clock, now)
+    finish = FinishRequest(store, inflight)
+    gateway = gateway_of(settings, authority, signer, decide, finish, clock, now)
     history = RecordHistory(store, inflight, clock, samples.add, summaries.add)
     reconcile = ReconcileFleet(
         sessions, events, clock, lambda: live.now.gateway.drain_seconds_max, ForgetPlacements(desired, tasks)
@@ -101,6 +102,7 @@ def wire(
     publish = PublishEndpoints(gateway.publish, lambda: revoked)
     store.subscribe(publish.on_change)
     store.subscribe(history.on_change)
+    store.subscribe(finish.on_change)
     store.subscribe(reconcile.on_change)
     watch = WatchFleet(boot_id, store, events)
 

@@ -206,16 +206,16 @@ def _age(draft: _Draft, now: datetime, thresholds: TrustThresholds) -> None:
     for name, node in draft.nodes.items():
         if node.last_report_at is not None:
             age = now - node.last_report_at
-            trust, lost = thresholds.trust(age), age.total_seconds() > thresholds.lost_seconds
+            trust, lost, written_off = thresholds.trust(age), thresholds.lost(age), thresholds.written_off(age)
         elif name in restored_nodes:
             age = now - min(e.received_at for e in draft.engines.values() if e.node == name)
             trust = max(thresholds.trust(age), Trust.AGEING, key=list(Trust).index)
-            lost = age.total_seconds() > thresholds.lost_seconds
+            lost, written_off = thresholds.lost(age), thresholds.written_off(age)
         else:
-            trust, lost = Trust.STALE, node.lost
-        if trust is node.trust and lost == node.lost:
+            trust, lost, written_off = Trust.STALE, node.lost, node.written_off
+        if (trust, lost, written_off) == (node.trust, node.lost, node.written_off):
             continue
-        changed = replace(node, trust=trust, lost=lost)
+        changed = replace(node, trust=trust, lost=lost, written_off=written_off)
         draft.nodes[name] = changed
         # Beside what the last snapshot knew: a first report is no recovery.
         draft.notables.extend(notable.node_trust(draft.base.nodes.get(name, NodeObserved(name)), changed, now))

@@ -14,12 +14,14 @@ NODES_MIN = 3  # below this a share says nothing, unless it is all of them
 
 
 def is_suspect(nodes: Iterable[NodeObserved]) -> bool:
-    """True when all of these nodes are stale, or more than SILENT_SHARE_MAX of at least NODES_MIN.
+    """True when all of these nodes are stale, or more than SILENT_SHARE_MAX of at least NODES_MIN that were alive lately.
 
-    `nodes` are those that serve or ever reported; one that has joined and never said a word tells nothing of our network.
+    `nodes` are those that serve or ever reported; one that has joined and never said a word tells nothing of our network, and
+    for a share neither does one that died long ago. When all are silent, however long, there is nothing to gain by removing.
     """
-    trusts = [node.trust for node in nodes]
-    silent = sum(trust is Trust.STALE for trust in trusts)
-    if not trusts or silent == 0:
-        return False
-    return silent == len(trusts) or (len(trusts) >= NODES_MIN and silent / len(trusts) > SILENT_SHARE_MAX)
+    known = list(nodes)
+    if known and all(node.trust is Trust.STALE for node in known):
+        return True
+    lately = [node for node in known if not node.written_off]
+    silent = sum(node.trust is Trust.STALE for node in lately)
+    return len(lately) >= NODES_MIN and silent / len(lately) > SILENT_SHARE_MAX

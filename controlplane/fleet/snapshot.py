@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from controlplane.fleet.desired import Desired, DesiredState, Placement
 from controlplane.fleet.observed import EngineCounters, EngineReport, NodeFacts, Trust, WorkingPoint
 
+WRITTEN_OFF_LEASES = 10.0
+
 
 @dataclass(frozen=True, slots=True)
 class TrustThresholds:
@@ -20,6 +22,12 @@ class TrustThresholds:
     fresh_seconds: float = 3.0
     stale_seconds: float = 15.0
     lost_seconds: float = 60.0
+
+    def lost(self, age: timedelta) -> bool:
+        return age.total_seconds() > self.lost_seconds
+
+    def written_off(self, age: timedelta) -> bool:
+        return age.total_seconds() > WRITTEN_OFF_LEASES * self.lost_seconds
 
     def trust(self, age: timedelta) -> Trust:
         seconds = age.total_seconds()
@@ -35,6 +43,7 @@ class NodeObserved:
     connected: bool = False
     trust: Trust = Trust.STALE
     lost: bool = False  # silent for longer than the lease
+    written_off: bool = False  # lost for so long that its silence tells nothing of our own network any more
     last_report_at: datetime | None = None  # by our clock; None: never since we started
     clock_error_seconds: float | None = None  # its clock minus ours, transit included
     heard_since_boot: bool = False  # False: what we show was restored from SQL

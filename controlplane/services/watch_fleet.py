@@ -84,6 +84,9 @@ class WatchFleet:
             step = self.whole()
             yield step
             cursor = step.cursor
+        elif cursor == self._cursor:
+            # Nothing new, and yet: a watcher of a quiet fleet must see that it is heard.
+            yield Step(cursor, self._base, Changes(), ())
         while True:
             async with self._stepped:
                 await self._stepped.wait_for(lambda: self._cursor > cursor)  # noqa: B023 - evaluated before cursor moves

@@ -33,6 +33,13 @@ def test_the_share_that_counts(silent: int, heard: int, *, suspect: bool) -> Non
     assert is_suspect(nodes(silent, heard)) is suspect
 
 
+def test_nodes_that_died_long_ago_do_not_count_unless_they_are_all() -> None:
+    dead = [NodeObserved(f"d{index}", trust=Trust.STALE, lost=True, written_off=True) for index in range(7)]
+    assert not is_suspect([*dead, *nodes(1, 2)])
+    assert is_suspect([*dead, *nodes(2, 1)])
+    assert is_suspect(dead)
+
+
 def test_an_ageing_node_is_not_silent() -> None:
     assert not is_suspect([NodeObserved(f"n{index}", trust=Trust.AGEING) for index in range(5)])
 

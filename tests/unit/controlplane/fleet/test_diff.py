@@ -138,7 +138,7 @@ def test_a_watcher_who_applies_every_change_ends_with_the_rows_of_the_last_snaps
     seconds = 0.0
     for _ in range(data.draw(st.integers(1, 12))):
         seconds += data.draw(st.sampled_from([0.0, 1.0, 5.0, 20.0, 70.0]))
-        batch = data.draw(st.lists(events(at(seconds)), max_size=3))
+        batch: list[Event] = data.draw(st.lists(events(at(seconds)), max_size=3))
         after, _ = apply(snapshot, batch, at(seconds), THRESHOLDS)
         if after is not snapshot:
             assert after.version == snapshot.version + 1
@@ -161,11 +161,42 @@ def test_nothing_changed_between_a_snapshot_and_itself() -> None:
 
 
 def test_an_ordinary_report_touches_only_its_node_and_its_engines() -> None:
-    first = [
+    before = two_nodes()
+    after, _ = apply(before, [ReportReceived("gcp-1", (reported("llama@gcp-1"),), at(1))], at(1), THRESHOLDS)
+    assert diff(before, after) == Changes(nodes=frozenset({"gcp-1"}), engines=frozenset({"llama@gcp-1"}))
+
+
+def two_nodes() -> FleetSnapshot:
+    first: list[Event] = [
         DesiredChanged(desired([enrolled("gcp-1"), enrolled("aws-1")], [placed("llama@gcp-1"), placed("llama@aws-1")])),
         ReportReceived("gcp-1", (reported("llama@gcp-1"),), at(0)),
         ReportReceived("aws-1", (reported("llama@aws-1"),), at(0)),
     ]
-    before, _ = apply(FleetSnapshot(0, at(0)), first, at(0), THRESHOLDS)
-    after, _ = apply(before, [ReportReceived("gcp-1", (reported("llama@gcp-1"),), at(1))], at(1), THRESHOLDS)
-    assert diff(before, after) == Changes(nodes=frozenset({"gcp-1"}), engines=frozenset({"llama@gcp-1"}))
+    return apply(FleetSnapshot(0, at(0)), first, at(0), THRESHOLDS)[0]
+
+
+def test_an_engine_is_told_when_only_its_placement_changed() -> None:
+    before = two_nodes()
+    drained = placed("llama@gcp-1", desired=DesiredState.DRAINED, generation=2)
+    wanted = desired(before.desired.nodes.values(), [drained, placed("llama@aws-1")])
+    after, _ = apply(before, [DesiredChanged(wanted)], at(0), THRESHOLDS)
+    only = frozenset({"llama@gcp-1"})
+    assert diff(before, after) == Changes(engines=only, placements=only)
+    gone, _ = apply(
+        after, [DesiredChanged(desired(before.desired.nodes.values(), [placed("llama@aws-1")]))], at(0), THRESHOLDS
+    )
+    assert diff(after, gone) == Changes(engines=only, removed_placements=only)
+
+
+def test_a_nodes_engines_are_told_when_its_devices_or_its_cordon_changed() -> None:
+    before = two_nodes()
+    again = before.engines["llama@gcp-1"].report
+    devices = (Device("cuda:0", "H100", "cuda"),)
+    measured, _ = apply(before, [SessionClosed("gcp-1", at(0))], at(0), THRESHOLDS)
+    assert diff(before, measured).engines == {"llama@gcp-1"}
+    told, _ = apply(before, [ReportReceived("gcp-1", (again,), at(0), devices=devices)], at(0), THRESHOLDS)
+    assert "llama@gcp-1" in diff(before, told).engines
+    nodes = [enrolled("gcp-1", cordoned=True), enrolled("aws-1")]
+    wanted = desired(nodes, before.desired.placements.values())
+    cordoned, _ = apply(before, [DesiredChanged(wanted)], at(0), THRESHOLDS)
+    assert diff(before, cordoned) == Changes(nodes=frozenset({"gcp-1"}), engines=frozenset({"llama@gcp-1"}))

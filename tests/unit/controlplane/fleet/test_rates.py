@@ -3,6 +3,7 @@
 import math
 from dataclasses import fields, replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -72,7 +73,7 @@ AMOUNTS = st.none() | st.floats(min_value=0, max_value=1e18)
 
 @st.composite
 def counters(draw: st.DrawFn) -> EngineCounters:
-    values = {
+    values: dict[str, Any] = {
         field.name: draw(AMOUNTS if field.name in {"flops", "bytes"} else COUNTS)
         for field in fields(EngineCounters)
         if not field.name.endswith("_seconds")
@@ -110,6 +111,10 @@ def test_the_figures_of_a_window() -> None:
     assert point.ttft_seconds_p50 is None
 
 
+def _changed(counter: str, value: int | None) -> dict[str, Any]:
+    return {counter: value}
+
+
 @pytest.mark.parametrize(
     ("counter", "figure"),
     [
@@ -125,7 +130,7 @@ def test_the_figures_of_a_window() -> None:
 )
 def test_a_counter_that_is_unknown_or_went_backwards_gives_no_figure(counter: str, figure: str) -> None:
     for value in (None, 0):
-        point = working_point(replace(NEW, **{counter: value}), OLD, 10.0)
+        point = working_point(replace(NEW, **_changed(counter, value)), OLD, 10.0)
         assert point is not None
         assert getattr(point, figure) is None
 

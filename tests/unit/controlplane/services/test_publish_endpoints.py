@@ -47,7 +47,7 @@ def clock() -> SettableClock:
 @pytest.fixture
 def store(files: Files, clock: SettableClock) -> FleetStore:
     made = FleetStore(clock, THRESHOLDS)
-    made.subscribe(PublishEndpoints(files.write).on_change)
+    made.subscribe(PublishEndpoints(files.write, frozenset).on_change)
     made.apply_now(
         DesiredChanged(desired(NODES, PLACED)), *(opened(n.name, 0, reported(f"llama@{n.name}")) for n in NODES)
     )
@@ -136,7 +136,7 @@ def test_a_write_that_failed_is_tried_again(store: FleetStore, files: Files, clo
 
 def test_a_daemon_that_starts_publishes_what_it_remembers(files: Files) -> None:
     made = FleetStore(SettableClock(), THRESHOLDS)
-    made.subscribe(PublishEndpoints(files.write).on_change)
+    made.subscribe(PublishEndpoints(files.write, frozenset).on_change)
     summary = EngineSummary("llama@gcp-1", "gcp-1", "llama", 1, "i1", EngineState.READY, "10.0.0.1:8000", at(-60))
     made.apply_now(DesiredChanged(desired(NODES, PLACED)), SummariesRestored((summary,)))
     assert files.engines() == ["llama@gcp-1"]

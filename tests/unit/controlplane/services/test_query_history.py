@@ -1,5 +1,7 @@
 """Questions about the past, and their bounds."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,9 +51,9 @@ async def test_who_does_not_say_gets_about_sixty_buckets(recorded: Plane) -> Non
     "changes",
     [{"engine_id": "llama@gcp-1"}, {"model": "llama"}, {"node": "gcp-1"}],
 )
-async def test_it_is_narrowed_by_name(recorded: Plane, changes: dict[str, str]) -> None:
+async def test_it_is_narrowed_by_name(recorded: Plane, changes: dict[str, Any]) -> None:
     assert (await recorded.query.engines(EngineHistoryQuery(at(0), at(60), **changes))).rows
-    others = dict.fromkeys(changes, "nobody")
+    others: dict[str, Any] = dict.fromkeys(changes, "nobody")
     assert not (await recorded.query.engines(EngineHistoryQuery(at(0), at(60), **others))).rows
 
 

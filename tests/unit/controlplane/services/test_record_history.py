@@ -193,7 +193,7 @@ async def test_a_daemon_that_starts_again_knows_where_engines_are(tmp_path: Path
         first.connect("gcp-1", reported())
         await first.written()
     async with plane(tmp_path, clock) as second:
-        remembered = await restore_fleet(second.database)
+        remembered = await restore_fleet(second.database, clock.now())
         [summary] = remembered.summaries
         assert (summary.engine_id, summary.endpoint, summary.state) == (
             "llama@gcp-1",

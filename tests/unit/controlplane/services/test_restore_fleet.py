@@ -24,7 +24,7 @@ async def test_everything_that_must_not_be_forgotten(tmp_path: Path) -> None:
         await first.written()
         wanted, told = first.wanted(), first.events.recent()
     async with plane(tmp_path, clock) as second:
-        remembered = await restore_fleet(second.database)
+        remembered = await restore_fleet(second.database, clock.now())
         assert remembered.desired == wanted
         assert remembered.events == told
         assert remembered.last_event_id == told[-1].event_id == len(told)
@@ -36,8 +36,8 @@ async def test_everything_that_must_not_be_forgotten(tmp_path: Path) -> None:
 
 async def test_an_empty_installation(tmp_path: Path) -> None:
     async with plane(tmp_path) as made:
-        remembered = await restore_fleet(made.database)
+        remembered = await restore_fleet(made.database, made.clock.now())
         assert (remembered.summaries, remembered.events, remembered.last_event_id) == ((), (), 0)
         await made.database.close()
         with pytest.raises(UnavailableError):
-            await restore_fleet(made.database)
+            await restore_fleet(made.database, made.clock.now())

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from controlplane.fleet.diff import Changes
 from controlplane.fleet.events import DesiredChanged
 from controlplane.fleet.history import FleetEvent
 from controlplane.runtime.event_log import EventLog
@@ -42,8 +43,9 @@ class Watched:
             before = self.watch.whole().cursor
             self.beat()
             async with asyncio.timeout(10):
-                async for _ in self.watch.watch("boot-1", before):
-                    break
+                async for step in self.watch.watch("boot-1", before):
+                    if step.cursor > before:
+                        break
 
 
 @pytest.fixture
@@ -79,7 +81,7 @@ async def test_first_everything_then_what_changed(watched: Watched) -> None:
         second = await next_step(stream)
         assert second.cursor == first.cursor + 1
         assert second.changes is not None
-        assert (second.changes.nodes, second.changes.engines) == ({"gcp-1"}, {"llama@gcp-1"})
+        assert second.changes == Changes(nodes=frozenset({"gcp-1"}), engines=frozenset({"llama@gcp-1"}))
         assert second.events == ()
 
 
@@ -98,6 +100,13 @@ async def test_a_cursor_of_this_daemon_goes_on_where_it_was(watched: Watched) ->
     assert all(step.changes is not None for step in steps)
 
 
+async def test_a_watcher_of_a_quiet_fleet_is_answered_at_once(watched: Watched) -> None:
+    cursor = watched.watch.whole().cursor
+    async with watching(watched, "boot-1", cursor) as stream:
+        step = await next_step(stream)
+    assert (step.cursor, step.changes, step.events) == (cursor, Changes(), ())
+
+
 @pytest.mark.parametrize("ahead", [1, 1000])
 async def test_a_cursor_from_the_future_starts_with_everything(watched: Watched, ahead: int) -> None:
     async with watching(watched, "boot-1", watched.watch.whole().cursor + ahead) as stream:
@@ -107,6 +116,7 @@ async def test_a_cursor_from_the_future_starts_with_everything(watched: Watched,
 async def test_who_fell_behind_is_told_everything_again(watched: Watched) -> None:
     cursor = watched.watch.whole().cursor
     async with watching(watched, "boot-1", cursor) as slow:
+        assert (await next_step(slow)).cursor == cursor
         watched.beat()
         assert (await next_step(slow)).cursor == cursor + 1
         await watched.steps_made(cursor + STEPS_MAX + 10)
@@ -115,6 +125,16 @@ async def test_who_fell_behind_is_told_everything_again(watched: Watched) -> Non
         assert behind.cursor == cursor + STEPS_MAX + 10
     async with watching(watched, "boot-1", cursor) as returned:
         assert (await next_step(returned)).changes is None
+
+
+async def test_the_oldest_cursor_that_is_still_reached(watched: Watched) -> None:
+    await watched.steps_made(STEPS_MAX + 10)
+    newest = watched.watch.whole().cursor
+    async with watching(watched, "boot-1", newest - STEPS_MAX) as stream:
+        step = await next_step(stream)
+        assert (step.changes is None, step.cursor) == (False, newest - STEPS_MAX + 1)
+    async with watching(watched, "boot-1", newest - STEPS_MAX - 1) as stream:
+        assert (await next_step(stream)).changes is None
 
 
 async def test_each_event_is_told_once_also_those_between_two_steps(watched: Watched) -> None:
@@ -138,6 +158,7 @@ async def test_each_event_is_told_once_also_those_between_two_steps(watched: Wat
 async def test_a_burst_is_one_step(watched: Watched) -> None:
     cursor = watched.watch.whole().cursor
     async with watching(watched, "boot-1", cursor) as stream:
+        await next_step(stream)
         for _ in range(50):
             watched.beat()
         step = await next_step(stream)

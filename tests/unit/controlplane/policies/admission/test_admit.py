@@ -13,7 +13,7 @@ def rejected(*reasons: Reason) -> list[Rejection]:
 def test_a_revoked_key_is_refused_and_no_other() -> None:
     refusal = revoked("k1", {"k1", "k2"})
     assert refusal is not None
-    assert (refusal.status, refusal.code, refusal.error_type) == (401, "invalid_api_key", "authentication_error")
+    assert (refusal.status, refusal.code, refusal.error_type) == (401, "invalid_api_key", "invalid_request_error")
     assert refusal.retry_after_seconds is None
     assert revoked("k3", {"k1", "k2"}) is None
 

@@ -22,6 +22,7 @@ class World:
     placements: dict[str, Placement]
     engines: dict[str, tuple[str, EngineReport]]  # engine → node, what it reports
     connected: dict[str, bool]
+    heard: bool = False  # nodes that are not connected have reported before
     carried_out: set[str] = field(default_factory=set)
     starts: list[tuple[str, int]] = field(default_factory=list)
     touched: set[str] = field(default_factory=set)
@@ -32,7 +33,9 @@ class World:
             at=START,
             desired=desired([enrolled(name) for name in self.connected], self.placements.values()),
             nodes={
-                name: NodeObserved(name, connected=up, heard_since_boot=up, last_report_at=START if up else None)
+                name: NodeObserved(
+                    name, connected=up, heard_since_boot=self.heard or up, last_report_at=START if up else None
+                )
                 for name, up in self.connected.items()
             },
             engines={engine_id: EngineObserved(told, node, START) for engine_id, (node, told) in self.engines.items()},
@@ -89,7 +92,7 @@ def worlds(draw: st.DrawFn) -> World:
                     node,
                     reported(name, generation=draw(st.integers(1, 3)), state=draw(st.sampled_from(EngineState))),
                 )
-    return World(placements, engines, {node: draw(st.booleans()) for node in NODES})
+    return World(placements, engines, {node: draw(st.booleans()) for node in NODES}, draw(st.booleans()))
 
 
 @settings(max_examples=400, deadline=None)
@@ -175,6 +178,12 @@ def test_an_engine_that_nobody_placed_is_never_stopped() -> None:
 def test_a_node_that_is_not_connected_gets_no_commands(state: DesiredState) -> None:
     assert one(placed(desired=state), reported(generation=0), connected=False) == Plan()
     assert one(placed(desired=state), None, connected=False) == Plan()
+
+
+@pytest.mark.parametrize("state", DesiredState)
+def test_nor_does_one_that_was_connected_before(state: DesiredState) -> None:
+    world = World({"llama@gcp-1": placed(desired=state)}, {}, {"gcp-1": False}, heard=True)
+    assert reconcile(world.snapshot(), 600.0) == Plan()
 
 
 def test_a_removed_placement_of_a_node_that_is_gone_is_finished() -> None:

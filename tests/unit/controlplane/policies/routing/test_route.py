@@ -6,7 +6,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controlplane.fleet.observed import EngineState, Trust
+from controlplane.fleet.observed import EngineState, Trust, WorkingPoint
 from controlplane.policies.routing.candidates import Candidate
 from controlplane.policies.routing.costs import cost
 from controlplane.policies.routing.filters import reject
@@ -90,7 +90,11 @@ def test_fallbacks_go_from_far_to_near() -> None:
 
 
 def test_within_a_hundredth_of_a_second_the_one_with_fewer_requests_goes_first() -> None:
-    near = [candidate("a", waiting=1, request_seconds_mean=0.001, running=1, inflight=3), candidate("b", running=1)]
+    point = WorkingPoint(10.0, inter_token_seconds_p50=0.02)
+    near = [
+        candidate("a", running=1, working_point=point, inflight=3),
+        candidate("b", running=1, working_point=point, waiting=4, request_seconds_mean=0.001),
+    ]
     assert [found.engine_id for found in route(near, PATH, [0.1, 0.9], 3.0).ranked] == ["b", "a"]
 
 
