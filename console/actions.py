@@ -147,7 +147,7 @@ ACTIONS: tuple[Action, ...] = (
         Role.OPERATOR, destructive=True, applies_to=frozenset({Topic.ENGINE}),
     ),
     Action(
-        "forget", "Forget node", "f", "Drops a node that will not come back, with its placements.", "stoker node forget",
+        "forget", "Forget node", "f", "Drops a node that has no placements and will not come back.", "stoker node forget",
         lambda request: (request.node,), _forget,
         Role.ADMIN, destructive=True, applies_to=frozenset({Topic.NODE}),
     ),

@@ -121,6 +121,7 @@ class StokerApp(App[None]):
             note=self._note,
             as_of=self.view.now,
             stale_seconds=server.stale_seconds if server else None,
+            lost_seconds=server.lost_seconds if server else None,
         )
 
     @property
@@ -182,12 +183,3 @@ class StokerApp(App[None]):
         """Follows a line of the `:` prompt or of the palette."""
         if order is not None:
             self.run_worker(follow(self, order), group="hand", exclusive=True)
-
-
-async def take_screenshot(app: StokerApp, path: Path, size: tuple[int, int]) -> None:
-    """Draws the first complete screen into an SVG file; needs no terminal."""
-    async with app.run_test(size=size) as pilot:
-        await asyncio.wait_for(app.first_view.wait(), timeout=30)
-        await pilot.pause()
-        drawn = app.export_screenshot()
-    await asyncio.to_thread(path.write_text, drawn, encoding="utf-8")

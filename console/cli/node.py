@@ -22,7 +22,10 @@ def node() -> None:
 @output_option
 @pass_session
 def forget(session: Session, name: str, dry_run: bool, yes: bool, output: str) -> None:
-    """Forget node NAME and its placements. It needs a new token to come back."""
+    """Forget node NAME, which will not come back: it would need a new token.
+
+    Refused while it has placements: first `stoker remove` each of them.
+    """
     run_action(
         session,
         lambda client, dry: client.forget_node(name, dry_run=dry),
@@ -35,7 +38,12 @@ def forget(session: Session, name: str, dry_run: bool, yes: bool, output: str) -
 
 @node.command()
 @click.option("--name", default="", help="Only a node of this name may use it. Default: any name.")
-@click.option("--lifetime", type=DURATION, default=3600.0, help="How long it can be used: 1h.  [default: 1h]")
+@click.option(
+    "--lifetime",
+    type=DURATION,
+    default=0.0,
+    help="How long it can be used: 30m.  [default: the control plane's setting, an hour unless changed]",
+)
 @click.option("--replace", is_flag=True, help="A node of that name that exists already is replaced.")
 @output_option
 @pass_session

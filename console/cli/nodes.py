@@ -9,6 +9,7 @@ from console.cli.shapes import node_shape
 from console.cli.styles import node_state_cell, ratio_cell, trust_cell
 from console.model import format as fmt
 from console.model.fleet_view import FleetView, NodeRow
+from console.model.overview import moment_of, node_state
 from console.model.select import NODE_SORTS, Filter, node_memory_bytes, sorted_nodes
 from console.model.summaries import Totals, totals_by_node
 
@@ -39,9 +40,14 @@ def nodes(session: Session, words: tuple[str, ...], sort: str, descending: bool,
     """List nodes.
 
     FILTER: words that must be found; provider:gcp in one field, !word for not.
+
+    STATE: up, or cordoned; cut off: its stream is cut; stale, then lost: no report for too long; silent: none since
+    the control plane started.
     """
     view = session.ask(lambda client: client.fleet())
-    rows = sorted_nodes(Filter(" ".join(words)).nodes(view.nodes.values()), sort, descending=descending)
+    rows = sorted_nodes(
+        Filter(" ".join(words)).nodes(view.nodes.values(), moment_of(view)), sort, descending=descending
+    )
     if output == "json":
         show_json([node_shape(row, view.now) for row in rows])
         return
@@ -55,7 +61,7 @@ def _row(node: NodeRow, totals: Totals, view: FleetView) -> Row:
         node.name,
         fmt.text_or_unknown(node.provider),
         fmt.text_or_unknown(node.region),
-        node_state_cell(node),
+        node_state_cell(node_state(node, moment_of(view))),
         fmt.text_or_unknown(devices_text(node)),
         fmt.memory(node_memory_bytes(node)),
         f"{totals.ready}/{totals.engines}",

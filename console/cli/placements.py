@@ -9,6 +9,7 @@ from console.cli.shapes import shape
 from console.cli.styles import state_cell
 from console.model import format as fmt
 from console.model.fleet_view import FleetView, PlacementRow
+from console.model.fulfilment import Fulfilment, fulfilment
 
 _COLUMNS = (
     Column("PLACEMENT"),
@@ -30,7 +31,11 @@ _COLUMNS = (
 @output_option
 @pass_session
 def placements(session: Session, model: str, node: str, output: str) -> None:
-    """List placements: wanted against observed. GENERATION: what the node runs / what is wanted."""
+    """List placements: wanted against observed.
+
+    GENERATION counts changes: the one that the engine was started for / the one wanted. To drain or remove starts
+    nothing, so then the left one stays behind.
+    """
     view = session.ask(lambda client: client.fleet())
     rows = [
         row
@@ -46,7 +51,7 @@ def placements(session: Session, model: str, node: str, output: str) -> None:
 
 def _row(placement: PlacementRow, view: FleetView) -> Row:
     engine = view.engines.get(placement.placement_id)
-    behind = placement.observed_generation != placement.generation
+    behind = fulfilment(placement, engine) is not Fulfilment.DONE
     return (
         placement.placement_id,
         placement.model,

@@ -12,8 +12,8 @@ from console.cli.shapes import shape
 from console.cli.styles import ratio_cell, severity_cell
 from console.model import format as fmt
 from console.model.checks import checks
-from console.model.fleet_view import Connection, FleetView, Severity
-from console.model.overview import Moment, Problem, Topic, problems
+from console.model.fleet_view import FleetView, Severity
+from console.model.overview import Problem, Topic, moment_of, problems
 from console.model.summaries import Totals, totals_by_model, totals_by_provider, totals_of
 
 _PROBLEMS_SHOWN_MAX = 20
@@ -45,8 +45,7 @@ def status(session: Session, output: str) -> None:
 
 
 def found_in(view: FleetView) -> tuple[Problem, ...]:
-    stale_seconds = view.server.stale_seconds if view.server else None
-    moment = Moment(now=view.now, connection=Connection.LIVE, as_of=view.now, stale_seconds=stale_seconds)
+    moment = moment_of(view)
     return (*problems(view, moment), *checks(view, moment))
 
 

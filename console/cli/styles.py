@@ -5,7 +5,8 @@ from types import MappingProxyType
 
 from console.cli.output import Cell
 from console.model import format as fmt
-from console.model.fleet_view import EngineRow, EngineState, NodeRow, Severity, Trust
+from console.model.fleet_view import EngineRow, EngineState, Severity, Trust
+from console.model.overview import NodeState
 
 _STATES: Mapping[EngineState, str] = MappingProxyType(
     {
@@ -23,6 +24,16 @@ _TRUSTS: Mapping[Trust, str] = MappingProxyType(
 )
 _SEVERITIES: Mapping[Severity, str] = MappingProxyType(
     {Severity.INFO: "", Severity.WARNING: "yellow", Severity.ERROR: "bold red"}
+)
+_NODE_STATES: Mapping[NodeState, str] = MappingProxyType(
+    {
+        NodeState.UP: "green",
+        NodeState.CORDONED: "yellow",
+        NodeState.CUT_OFF: "yellow",
+        NodeState.STALE: "yellow",
+        NodeState.LOST: "bold red",
+        NodeState.SILENT: "yellow",
+    }
 )
 
 
@@ -43,10 +54,8 @@ def severity_cell(severity: Severity) -> Cell:
     return Cell(severity.value, _SEVERITIES[severity])
 
 
-def node_state_cell(node: NodeRow) -> Cell:
-    if not node.connected:
-        return Cell("lost" if node.last_report_at is not None else "never seen", "bold red")
-    return Cell("cordoned", "yellow") if node.cordoned else Cell("connected", "green")
+def node_state_cell(state: NodeState) -> Cell:
+    return Cell(state.value, _NODE_STATES[state])
 
 
 def ratio_cell(ratio: float | None, width: int = 10) -> Cell:

@@ -4,7 +4,7 @@ Screens and commands call it, `console.link.feed` watches through it. Answers ar
 `LinkError`. Never retries: who calls knows whether that helps. Only `watch` has no time limit.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from datetime import datetime
 from typing import Self, TypeVar
 
@@ -66,10 +66,19 @@ class OperatorClient:
 
     # ---- what is seen
 
-    async def watch(self, boot_id: str = "", cursor: int = 0) -> AsyncGenerator[FleetUpdate, None]:
-        """Changes since `cursor` of the daemon `boot_id`, then every further one; otherwise the whole fleet first."""
+    async def watch(
+        self, boot_id: str = "", cursor: int = 0, on_open: Callable[[], None] = lambda: None
+    ) -> AsyncGenerator[FleetUpdate, None]:
+        """Changes since `cursor` of the daemon `boot_id`, then every further one; otherwise the whole fleet first.
+
+        `on_open` is called when the control plane has taken the call, which with a current cursor may be long before
+        there is a change to tell.
+        """
         call = self._stub.Watch(pb.WatchRequest(boot_id=boot_id, cursor=cursor))
         try:
+            await call.initial_metadata()
+            if not call.done():  # a call that fails has metadata, too
+                on_open()
             async for message in call:
                 yield codec.update_from_wire(message)
         except grpc.RpcError as error:

@@ -23,7 +23,9 @@ REFUSED_SECONDS = 30.0  # an admin may give the role back; until then there is n
 class Watcher(Protocol):
     """What the feed needs of a client."""
 
-    def watch(self, boot_id: str, cursor: int) -> AsyncIterator[FleetUpdate]: ...
+    def watch(self, boot_id: str, cursor: int, on_open: Callable[[], None]) -> AsyncIterator[FleetUpdate]:
+        """`on_open` may be called before the first update, when the stream stands."""
+        ...
 
 
 class Feed:
@@ -61,15 +63,20 @@ class Feed:
     async def _watch_once(self, attempts: int) -> tuple[int, float]:
         """Watches until the stream ends, however it does: the failures in a row, and the pause before the next try."""
         live = False
-        updates = self._client.watch(self._view.boot_id, self._view.cursor)
+
+        def opened() -> None:
+            nonlocal live
+            if not live:
+                live = True
+                self._on_connection(Connection.LIVE, "")
+
+        updates = self._client.watch(self._view.boot_id, self._view.cursor, opened)
         try:
             async for update in updates:
                 self._view = apply_update(self._view, update)
                 self._changed.set()
-                if not live:
-                    live = True
-                    attempts = 0
-                    self._on_connection(Connection.LIVE, "")
+                attempts = 0  # not when it opens: a daemon that takes calls and ends them at once is no success
+                opened()
             reason = "The control plane ended the watch; reconnecting."
         except LinkError as error:
             reason = error.message

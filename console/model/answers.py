@@ -72,7 +72,7 @@ class KeyRow:
 @dataclass(frozen=True, slots=True)
 class NewKey:
     key: KeyRow
-    secret: str = field(repr=False)  # shown once; the control plane keeps only a hash
+    secret: str = field(repr=False)  # shown once; of the key itself the control plane keeps nothing, only its id
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from console.model import format as fmt
 from console.model.fleet_view import DesiredState, EngineRow, EngineState, FleetView, NodeRow, Severity, Trust
+from console.model.fulfilment import Fulfilment, fulfilment
 from console.model.overview import Moment, Problem, Topic, is_stale
 
 KV_FULL_RATIO = 0.95  # above this, vLLM soon preempts and recomputes
@@ -52,8 +53,16 @@ def _engine(engine: EngineRow, moment: Moment) -> Iterator[Problem]:
 
 def _placements(view: FleetView) -> Iterator[Problem]:
     for placement in view.placements.values():
-        node = view.nodes.get(placement.node)
-        waits = placement.observed_generation is None or placement.observed_generation < placement.generation
-        if waits and placement.desired is not DesiredState.UNKNOWN and (node is None or node.connected):
+        node, engine = view.nodes.get(placement.node), view.engines.get(placement.placement_id)
+        found = fulfilment(placement, engine)
+        if found is Fulfilment.DONE or placement.desired is DesiredState.UNKNOWN:
+            continue
+        if node is not None and not node.connected:
+            continue  # that is told of the node
+        if found is Fulfilment.PENDING:
             detail = f"is to be {placement.desired.value}; its node has not taken that up yet"
-            yield Problem(Severity.INFO, Topic.ENGINE, placement.placement_id, "pending", detail, placement.created_at)
+        else:
+            running = fmt.quantity(engine.running if engine else None)
+            after = " and is forgotten" if found is Fulfilment.REMOVING else ""
+            detail = f"it stops when its requests have ended ({running} run){after}"
+        yield Problem(Severity.INFO, Topic.ENGINE, placement.placement_id, found.value, detail, placement.created_at)

@@ -31,7 +31,8 @@ class Moment:
     connection: Connection = Connection.CONNECTING
     note: str = ""  # what the link says of itself
     as_of: datetime | None = None  # the daemon's clock at the last update
-    stale_seconds: float | None = None  # the daemon's own limit; None until it told
+    stale_seconds: float | None = None  # the daemon's own limits; None until it told
+    lost_seconds: float | None = None
 
     @property
     def live(self) -> bool:
@@ -71,6 +72,17 @@ class Problem:
         return f"{self.topic.value}:{self.subject}:{self.state}"
 
 
+class NodeState(Enum):
+    """How a node is, in the word that every screen and command uses for it. The first that holds, from below."""
+
+    UP = "up"
+    CORDONED = "cordoned"  # takes no new placements
+    CUT_OFF = "cut off"  # its stream is cut, and its last report is young
+    STALE = "stale"  # silent for longer than the daemon's stale_seconds
+    LOST = "lost"  # silent for longer than its lost_seconds
+    SILENT = "silent"  # no report since the daemon started
+
+
 class Bound(Enum):
     """What limits an engine's steps."""
 
@@ -88,6 +100,33 @@ def trust_now(trust: Trust, last_report_at: datetime | None, moment: Moment) -> 
 
 def is_stale(row: NodeRow | EngineRow, moment: Moment) -> bool:
     return trust_now(row.trust, row.last_report_at, moment) in (Trust.STALE, Trust.UNKNOWN)
+
+
+def moment_of(view: FleetView) -> Moment:
+    """The moment of a view that the control plane has just answered with."""
+    server = view.server
+    return Moment(
+        now=view.now,
+        connection=Connection.LIVE,
+        as_of=view.now,
+        stale_seconds=server.stale_seconds if server else None,
+        lost_seconds=server.lost_seconds if server else None,
+    )
+
+
+def node_state(row: NodeRow, moment: Moment) -> NodeState:
+    """With a lost link: as it was when the link went."""
+    moment = moment.last_known
+    silent_seconds = age_seconds(row.last_report_at, moment.now)
+    if silent_seconds is None:
+        return NodeState.SILENT
+    if moment.lost_seconds and silent_seconds >= moment.lost_seconds:
+        return NodeState.LOST
+    if is_stale(row, moment):
+        return NodeState.STALE
+    if not row.connected:
+        return NodeState.CUT_OFF
+    return NodeState.CORDONED if row.cordoned else NodeState.UP
 
 
 def bound(intensity: float | None, ridge: float | None) -> Bound | None:
@@ -151,19 +190,20 @@ def _server_problems(server: ServerRow | None) -> Iterator[Problem]:
 
 
 def _node_problems(view: FleetView, moment: Moment) -> Iterator[Problem]:
-    lost_seconds = view.server.lost_seconds if view.server else None
     for row in view.nodes.values():
-        seconds = age_seconds(row.last_report_at, moment.now)
-        if seconds is None:
-            yield Problem(Severity.WARNING, Topic.NODE, row.name, "silent", "no report since the daemon started", None)
-        elif lost_seconds and seconds >= lost_seconds:
-            detail = f"last heard {duration(seconds)} ago; its engines may still run"
-            yield Problem(Severity.ERROR, Topic.NODE, row.name, "lost", detail, row.last_report_at)
-        elif is_stale(row, moment):
-            detail = f"last heard {duration(seconds)} ago" + ("" if row.connected else ", its stream is cut")
-            yield Problem(Severity.WARNING, Topic.NODE, row.name, "stale", detail, row.last_report_at)
-        elif not row.connected:
-            yield Problem(Severity.WARNING, Topic.NODE, row.name, "cut off", "its stream is cut", row.last_report_at)
+        state = node_state(row, moment)
+        heard = f"last heard {duration(age_seconds(row.last_report_at, moment.now))} ago"
+        if state is NodeState.SILENT:
+            severity, detail = Severity.WARNING, "no report since the daemon started"
+        elif state is NodeState.LOST:
+            severity, detail = Severity.ERROR, f"{heard}; its engines may still run"
+        elif state is NodeState.STALE:
+            severity, detail = Severity.WARNING, heard + ("" if row.connected else ", its stream is cut")
+        elif state is NodeState.CUT_OFF:
+            severity, detail = Severity.WARNING, "its stream is cut"
+        else:
+            continue
+        yield Problem(severity, Topic.NODE, row.name, state.value, detail, row.last_report_at)
 
 
 def _engine_problems(view: FleetView) -> Iterator[Problem]:

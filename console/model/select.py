@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from console.model.fleet_view import EngineRow, EngineState, EventRow, NodeRow, Trust, WorkingPointRow
+from console.model.overview import Moment, NodeState, node_state
 
 Row = TypeVar("Row")
 SortValue = str | float | None
@@ -139,8 +140,8 @@ class Filter:
     def engines(self, engines: Iterable[EngineRow]) -> list[EngineRow]:
         return [engine for engine in engines if self.matches(engine_fields(engine))]
 
-    def nodes(self, nodes: Iterable[NodeRow]) -> list[NodeRow]:
-        return [node for node in nodes if self.matches(node_fields(node))]
+    def nodes(self, nodes: Iterable[NodeRow], moment: Moment) -> list[NodeRow]:
+        return [node for node in nodes if self.matches(node_fields(node, node_state(node, moment)))]
 
     def events(self, events: Iterable[EventRow]) -> list[EventRow]:
         return [event for event in events if self.matches(event_fields(event))]
@@ -172,15 +173,16 @@ def engine_fields(engine: EngineRow) -> dict[str, str]:
     }
 
 
-def node_fields(node: NodeRow) -> dict[str, str]:
-    state = "cordoned" if node.cordoned else "connected" if node.connected else "lost"
+def node_fields(node: NodeRow, state: NodeState) -> dict[str, str]:
+    """`state:cordoned` finds every cordoned node, also one that is stale and shown as that."""
+    words = [state.value] if not node.cordoned or state is NodeState.CORDONED else [state.value, "cordoned"]
     return {
         **{name.lower(): value for name, value in node.labels.items()},
         "node": node.name,
         "provider": node.provider,
         "region": node.region,
         "zone": node.zone,
-        "state": state,
+        "state": " ".join(words),
         "trust": node.trust.value,
         "device": " ".join(sorted({device.kind for device in node.devices})),
     }

@@ -70,6 +70,11 @@ class FleetScreen(Screen[None]):
             self._show_chrome()
             self.show_view(view, moment)
 
+    @property
+    def has_data(self) -> bool:
+        """A fleet is in its widgets, not only the first words."""
+        return self._composed and self._view.server is not None
+
     def tick(self, moment: Moment) -> None:
         """A second went by."""
         self.show(self._view, moment)

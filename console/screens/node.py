@@ -38,7 +38,7 @@ class NodeScreen(FleetScreen):
     HELP_LINES = (
         "Devices: one line per dtype. Reaches and moves are the two roofs, their ratio is the ridge.",
         "Their source: measured on this device, configured by a person, the vendor's table, or assumed.",
-        "Placements: what is wanted here beside what the node told; ◐ means that it has not taken the latest change up.",
+        "Placements: what is wanted here beside what the node told; ◐ means that the latest change is not carried out yet.",
     )
 
     def __init__(self, name: str, credentials_name: str, *, read_only: bool) -> None:

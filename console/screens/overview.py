@@ -12,14 +12,23 @@ from textual.widget import Widget
 from console.model.checks import checks
 from console.model.fleet_view import EngineRow, EventRow, FleetView, ModelRow, Severity
 from console.model.format import UNKNOWN, age, clock_time, seconds
-from console.model.overview import Moment, Problem, Topic, is_stale, oldest_report_seconds, problems, quiet_since
+from console.model.overview import (
+    Moment,
+    NodeState,
+    Problem,
+    Topic,
+    is_stale,
+    oldest_report_seconds,
+    problems,
+    quiet_since,
+)
 from console.model.select import engine_fields, event_fields
 from console.screens.fleet_screen import FleetScreen
 from console.widgets.engine_columns import COLUMNS as ENGINE_COLUMNS
 from console.widgets.fleet_table import FleetTable
 from console.widgets.list_columns import EVENT_COLUMNS, MODEL_COLUMNS, PROBLEM_COLUMNS
 from console.widgets.node_columns import COLUMNS as NODE_COLUMNS
-from console.widgets.node_columns import NodeLine, line_fields, line_is_stale, node_lines
+from console.widgets.node_columns import NodeLine, line_fields, line_is_stale, node_lines, node_states
 from console.widgets.spans import Line, Tone, say, span
 
 NO_NODES: tuple[Line, ...] = (
@@ -50,6 +59,7 @@ class OverviewScreen(FleetScreen):
     )
 
     _summed: FleetView | None = None
+    _node_states: dict[str, NodeState]
     _node_lines: dict[str, NodeLine]
 
     def compose_body(self) -> Iterable[Widget]:
@@ -72,7 +82,7 @@ class OverviewScreen(FleetScreen):
         models.show_rows(view.models, moment)
         wrong.show_rows(found, moment)
         engines.show_rows(view.engines, moment)
-        nodes.show_rows(self._lines_of(view), moment)
+        nodes.show_rows(self._lines_of(view, moment), moment)
         self._table("recent", EventRow).show_rows({str(event.event_id): event for event in view.events}, moment)
         bad = sum(problem.severity is not Severity.INFO for problem in found.values())
         models.entitle("Models", len(view.models))
@@ -84,10 +94,11 @@ class OverviewScreen(FleetScreen):
     def _table(self, name: str, _of: type[object]) -> FleetTable:  # type: ignore[type-arg]
         return self.query_one(f"#{name}", FleetTable)
 
-    def _lines_of(self, view: FleetView) -> dict[str, NodeLine]:
-        """The nodes with their sums, made once for a view, not once a second."""
-        if self._summed is not view:
-            self._summed, self._node_lines = view, node_lines(view)
+    def _lines_of(self, view: FleetView, moment: Moment) -> dict[str, NodeLine]:
+        """The nodes with their states and sums, made once for a view and when a state turns, not once a second."""
+        states = node_states(view, moment)
+        if self._summed is not view or self._node_states != states:
+            self._summed, self._node_states, self._node_lines = view, states, node_lines(view, states)
         return self._node_lines
 
     def target_of(self, table: FleetTable[object], key: str) -> tuple[Topic, str] | None:

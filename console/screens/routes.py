@@ -43,26 +43,31 @@ def go_to(app: "StokerApp", topic: Topic, subject: str) -> None:
 
 async def follow(app: "StokerApp", order: Order) -> None:
     """Carries an order out, or tells why not."""
-    name = order.command.name
-    action = action_named(name)
     try:
-        if action is not None:
-            await _act(app, action, order.argument)
-        elif name in ("overview", "events"):
-            await app.action_mode(name)
-        elif name in ("engine", "node", "model"):
-            topic = Topic(name)
-            if topic is Topic.MODEL and not isinstance(app.front, OverviewScreen):
-                await app.action_mode("overview")
-            go_to(app, topic, found(_names(app.view, topic), order.argument, name))
-        elif name == "theme":
-            _wear(app, order.argument)
-        elif name == "help":
-            app.action_help()
-        else:
-            app.exit()
+        await carry_out(app, order)
     except NotFoundError as error:
         app.notify(str(error), severity="warning", markup=False)
+
+
+async def carry_out(app: "StokerApp", order: Order) -> None:
+    """Raises NotFoundError. An action lasts until its dialog closes, and needs a worker."""
+    name = order.command.name
+    action = action_named(name)
+    if action is not None:
+        await _act(app, action, order.argument)
+    elif name in ("overview", "events"):
+        await app.action_mode(name)
+    elif name in ("engine", "node", "model"):
+        topic = Topic(name)
+        if topic is Topic.MODEL and not isinstance(app.front, OverviewScreen):
+            await app.action_mode("overview")
+        go_to(app, topic, found(_names(app.view, topic), order.argument, name))
+    elif name == "theme":
+        _wear(app, order.argument)
+    elif name == "help":
+        app.action_help()
+    else:
+        app.exit()
 
 
 async def _act(app: "StokerApp", action: Action, argument: str) -> None:

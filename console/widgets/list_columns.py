@@ -27,6 +27,7 @@ from console.model.format import (
     text_or_unknown,
     tokens_of,
 )
+from console.model.fulfilment import Fulfilment, fulfilment
 from console.model.overview import Moment, Problem
 from console.widgets.bars import bar_with_percent, known_or_dash
 from console.widgets.columns import Column
@@ -139,8 +140,11 @@ def _observed(line: PlacementLine, moment: Moment, _width: int) -> Line:
 
 def _generation(line: PlacementLine, _moment: Moment, _width: int) -> Line:
     wanted, seen = line.placement.generation, line.placement.observed_generation
-    if seen == wanted:
+    found = fulfilment(line.placement, line.engine)
+    if found is Fulfilment.DONE:
         return say(f"{wanted} carried out", Tone.DIM)
+    if found is not Fulfilment.PENDING:
+        return say(f"{wanted} under way ◐", Tone.WARN)
     return say(f"{wanted}, seen {UNKNOWN if seen is None else seen} ◐", Tone.WARN)
 
 

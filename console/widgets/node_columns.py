@@ -1,32 +1,38 @@
 """The columns of the table of nodes, over a node and the sums of its engines. Pure cells, no state."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from console.model.fleet_view import DeviceRow, FleetView, NodeRow
 from console.model.format import UNKNOWN, clean, memory, quantity, text_or_unknown
-from console.model.overview import Moment, is_stale
+from console.model.overview import Moment, NodeState, is_stale, node_state
 from console.model.select import node_fields, node_memory_bytes
 from console.model.summaries import Totals, totals_by_node
 from console.widgets.bars import bar_with_percent, known_or_dash
 from console.widgets.columns import Column
 from console.widgets.spans import CROSS, Line, Tone, elided, say, span
-from console.widgets.states import age_and_trust, node_state
+from console.widgets.states import NODE_LOOKS, age_and_trust, in_words
 
 
 @dataclass(frozen=True, slots=True)
 class NodeLine:
     node: NodeRow
     totals: Totals
+    state: NodeState
 
 
-def node_lines(view: FleetView) -> dict[str, NodeLine]:
+def node_states(view: FleetView, moment: Moment) -> dict[str, NodeState]:
+    return {name: node_state(row, moment) for name, row in view.nodes.items()}
+
+
+def node_lines(view: FleetView, states: Mapping[str, NodeState]) -> dict[str, NodeLine]:
     totals = totals_by_node(view)
-    return {name: NodeLine(row, totals[name]) for name, row in view.nodes.items()}
+    return {name: NodeLine(row, totals[name], states[name]) for name, row in view.nodes.items()}
 
 
 def line_fields(line: NodeLine) -> dict[str, str]:
-    return node_fields(line.node)
+    return node_fields(line.node, line.state)
 
 
 def line_is_stale(line: NodeLine, moment: Moment) -> bool:
@@ -56,7 +62,7 @@ def _why(line: NodeLine, _moment: Moment, _width: int) -> Line:
 COLUMNS: tuple[Column[NodeLine], ...] = (
     Column("node", "node", lambda line, _, width: say(elided(line.node.name, width), Tone.STRONG), 16, 0, grow=16,
            order=lambda line: line.node.name, sort_key="N"),
-    Column("state", "state", lambda line, moment, _: node_state(line.node, moment), 10, 1),
+    Column("state", "state", lambda line, *_: in_words(NODE_LOOKS[line.state]), 10, 1),
     Column("kv", "KV cache", lambda line, _, width: bar_with_percent(line.totals.kv_used_ratio, width), 11, 3, grow=22,
            right=True, order=lambda line: line.totals.kv_used_ratio, sort_key="K"),
     Column("running", "run", lambda line, *_: known_or_dash(quantity(line.totals.running)), 4, 9, right=True,

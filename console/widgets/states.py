@@ -8,7 +8,8 @@ from types import MappingProxyType
 
 from console.model.fleet_view import Connection, DesiredState, EngineRow, EngineState, NodeRow, Severity, Trust
 from console.model.format import UNKNOWN, age
-from console.model.overview import Moment, is_stale, trust_now
+from console.model.overview import Moment, NodeState, is_stale, trust_now
+from console.model.overview import node_state as state_of_node
 from console.widgets.spans import CROSS, Line, Tone, span
 
 Look = tuple[str, str, Tone]  # symbol, word, tone
@@ -23,6 +24,16 @@ ENGINE_LOOKS: Mapping[EngineState, Look] = MappingProxyType(
         EngineState.BACKING_OFF: ("↻", "back-off", Tone.WARN),
         EngineState.FAILED: (CROSS, "failed", Tone.BAD),
         EngineState.UNKNOWN: ("?", "unknown", Tone.DIM),
+    }
+)
+NODE_LOOKS: Mapping[NodeState, Look] = MappingProxyType(
+    {
+        NodeState.UP: ("●", "up", Tone.GOOD),
+        NodeState.CORDONED: ("∅", "cordoned", Tone.WARN),
+        NodeState.CUT_OFF: ("○", "cut off", Tone.WARN),
+        NodeState.STALE: ("○", "stale", Tone.WARN),
+        NodeState.LOST: (CROSS, "lost", Tone.BAD),
+        NodeState.SILENT: ("?", "silent", Tone.WARN),
     }
 )
 SEVERITY_LOOKS: Mapping[Severity, Look] = MappingProxyType(
@@ -69,15 +80,7 @@ def engine_state(row: EngineRow, moment: Moment) -> Line:
 
 
 def node_state(row: NodeRow, moment: Moment) -> Line:
-    if row.last_report_at is None:
-        return in_words(("?", "silent", Tone.WARN))
-    if is_stale(row, moment.last_known):
-        return in_words(("○", "stale", Tone.WARN))
-    if not row.connected:
-        return in_words(("○", "cut off", Tone.WARN))
-    if row.cordoned:
-        return in_words(("∅", "cordoned", Tone.WARN))
-    return in_words(("●", "up", Tone.GOOD))
+    return in_words(NODE_LOOKS[state_of_node(row, moment)])
 
 
 def age_and_trust(row: NodeRow | EngineRow, moment: Moment, width: int) -> Line:

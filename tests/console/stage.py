@@ -82,7 +82,7 @@ class FakeClient:
     async def forget_node(self, node: str, *, dry_run: bool = False) -> ActionAnswer:
         return await self._called("forget_node", node=node, dry_run=dry_run)
 
-    async def watch(self, boot_id: str, cursor: int) -> AsyncIterator[FleetUpdate]:
+    async def watch(self, boot_id: str, cursor: int, on_open: Callable[[], None]) -> AsyncIterator[FleetUpdate]:
         """Never called: the feed is a fake as well."""
         for _ in range(0):
             yield FleetUpdate(boot_id, cursor)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from console.model.fleet_view import Connection, EngineRow, FleetView
+from console.model.fleet_view import Connection, DesiredState, EngineRow, EngineState, FleetView
 from console.model.format import UNKNOWN
 from console.widgets.panel import Panel
 from console.widgets.spans import Tone
@@ -77,6 +77,37 @@ async def test_ages_grow_by_the_daemons_clock_and_turn_stale() -> None:
         assert {tone for text, tone in line if text.strip()} <= {Tone.DIM, Tone.TRACK, Tone.WARN}
         assert "stale" in stage.text
         assert "All is well" not in stage.text
+
+
+async def test_a_node_goes_from_cut_off_to_lost_and_a_filter_follows() -> None:
+    view = fleet.small()
+    cut = replace(view, nodes={**view.nodes, "gcp-1": replace(view.nodes["gcp-1"], connected=False)})
+    async with Stage(cut).running((120, 40)) as stage:
+        nodes = stage.table("nodes")
+        nodes.filter_by("gcp state:lost")
+        await stage.show(cut)
+        assert "cut off" in stage.text
+        assert nodes.order.keys == []
+        await stage.seconds_go_by(20)
+        assert nodes.order.keys == []
+        await stage.seconds_go_by(60)
+        assert nodes.order.keys == ["gcp-1"]
+        assert " lost " in stage.row("nodes", "gcp-1")
+
+
+async def test_a_drained_placement_reads_carried_out_once_its_engine_has_stopped() -> None:
+    view = fleet.small()
+    drained = replace(view.placements[KEY], desired=DesiredState.DRAINED, generation=3)
+    view = replace(view, placements={**view.placements, KEY: drained})
+    async with Stage(view).running((160, 40)) as stage:
+        await stage.order("node oci-1")
+        for state, words in (
+            (EngineState.READY, "3, seen 2"),
+            (EngineState.DRAINING, "3 under way"),
+            (EngineState.STOPPED, "3 carried out"),
+        ):
+            await stage.show(with_engine(view, KEY, state=state))
+            assert words in stage.row("placements", KEY)
 
 
 async def test_all_is_well_is_said_of_fresh_data_only() -> None:

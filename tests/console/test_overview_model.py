@@ -3,13 +3,18 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from console.model.fleet_view import Connection, FleetView, Severity, Trust
 from console.model.overview import (
     Bound,
     Moment,
+    NodeState,
     Topic,
     bound,
     events_about,
+    moment_of,
+    node_state,
     oldest_report_seconds,
     problems,
     quiet_since,
@@ -17,7 +22,7 @@ from console.model.overview import (
 )
 from tests.fakes import fleet
 
-MOMENT = Moment(now=fleet.NOW, connection=Connection.LIVE, as_of=fleet.NOW, stale_seconds=15.0)
+MOMENT = Moment(now=fleet.NOW, connection=Connection.LIVE, as_of=fleet.NOW, stale_seconds=15.0, lost_seconds=60.0)
 
 
 def found(view: FleetView, moment: Moment = MOMENT) -> list[tuple[Severity, Topic, str, str]]:
@@ -72,6 +77,32 @@ def test_a_cut_stream_and_a_node_never_heard() -> None:
     cut = replace(view, nodes={"gcp-1": replace(view.nodes["gcp-1"], connected=False)})
     assert found(cut) == [(Severity.WARNING, Topic.NODE, "gcp-1", "cut off")]
     assert (Severity.WARNING, Topic.NODE, "mystery-1", "silent") in found(fleet.unknown())
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, NodeState.UP),
+        ({"cordoned": True}, NodeState.CORDONED),
+        ({"cordoned": True, "connected": False}, NodeState.CUT_OFF),
+        ({"connected": False}, NodeState.CUT_OFF),
+        ({"connected": False, "last_report_at": fleet.ago(20)}, NodeState.STALE),
+        ({"last_report_at": fleet.ago(20)}, NodeState.STALE),
+        ({"connected": False, "last_report_at": fleet.ago(59)}, NodeState.STALE),
+        ({"connected": False, "last_report_at": fleet.ago(60)}, NodeState.LOST),
+        ({"connected": False, "last_report_at": None}, NodeState.SILENT),
+    ],
+)
+def test_one_word_for_the_state_of_a_node(changes: dict[str, object], expected: NodeState) -> None:
+    row = replace(fleet.small().nodes["gcp-1"], **changes)  # type: ignore[arg-type]
+    assert node_state(row, MOMENT) is expected
+    went = replace(MOMENT, now=fleet.NOW + timedelta(hours=1), connection=Connection.LOST)
+    assert node_state(row, went) is expected, "our own silence is not the node's"
+
+
+def test_the_moment_of_an_answer_has_the_daemons_limits() -> None:
+    assert moment_of(fleet.small()) == MOMENT
+    assert moment_of(FleetView()) == Moment(connection=Connection.LIVE)
 
 
 def test_trust_only_gets_worse_with_age() -> None:

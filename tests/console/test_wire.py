@@ -6,12 +6,16 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from textual.pilot import Pilot
 
-from console.app import StokerApp, take_screenshot
+from console.app import StokerApp
+from console.command_words import parse
 from console.link.client import OperatorClient
 from console.messages import ConnectionChanged, ViewArrived
 from console.model.fleet_view import Connection
+from console.screens.picture import take_screenshot
+from console.screens.routes import NotFoundError
 from console.widgets.fleet_table import FleetTable
 from tests.fakes import fleet
 from tests.fakes.operator_service import FakeOperatorService
@@ -69,8 +73,6 @@ async def test_it_follows_the_fleet_loses_it_and_finds_it_again() -> None:
             await app.until(lambda: app.moment.connection is Connection.LOST)
             assert row.engine_id in engines.order.keys
             await service.start()
-            await service.until_watched()
-            await service.show(view)
             await app.until(lambda: app.moment.live)
 
 
@@ -93,3 +95,34 @@ async def test_a_screenshot_holds_the_fleet(tmp_path: Path) -> None:
     drawn = await asyncio.to_thread(file.read_text)
     assert "llama-3-8b@gcp-1" in drawn
     assert "LIVE" in drawn
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("overview", ("What", "Models", "llama-3-8b@gcp-1")),
+        ("engine llama-3-8b@gcp-1", ("Roofline", "KV&#160;cache", "10.20.")),
+        ("node gcp-1", ("H100", "Placements", "carried&#160;out")),
+        ("model llama-3-8b", ("llama-3-8b@oci-1",)),
+        ("events", ("node_connected", "oci-1&#160;connected")),
+        ("help", ("Help:", "Words")),
+        ("drain gcp-1", ("Drain&#160;gcp-1", "Drain&#160;node&#160;gcp-1.")),
+        ("place", ("Place&#160;a&#160;model",)),
+    ],
+)
+async def test_a_screenshot_of_any_screen_has_its_data(tmp_path: Path, line: str, words: tuple[str, ...]) -> None:
+    async with FakeOperatorService(fleet.small()) as service:
+        file = tmp_path / "screen.svg"
+        await take_screenshot(WatchedApp(service), file, (120, 60), parse(line))
+        assert all(request.dry_run for request in service.requests("Drain"))
+    drawn = await asyncio.to_thread(file.read_text)
+    for word in words:
+        assert word in drawn
+
+
+async def test_a_screenshot_of_what_is_not_there_is_none(tmp_path: Path) -> None:
+    async with FakeOperatorService(fleet.small()) as service:
+        for line in ("node nope", "drain nope", "theme tartan"):
+            with pytest.raises(NotFoundError, match=r"nope|tartan"):
+                await take_screenshot(WatchedApp(service), tmp_path / "none.svg", (120, 40), parse(line))
+    assert list(tmp_path.iterdir()) == []  # noqa: ASYNC240 - a directory of one test

@@ -129,6 +129,7 @@ class FakeOperatorService(operator_pb2_grpc.OperatorServiceServicer):
 
     async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[pb.FleetUpdate]:  # noqa: N802
         await self._enter("Watch", request, context)
+        await context.send_initial_metadata(())  # a watcher with a current cursor is told that it is taken, and no more
         sent = self._views.get(request.cursor) if request.boot_id == self.view.boot_id else None
         if sent is None:
             sent = self.view

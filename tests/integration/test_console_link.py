@@ -239,6 +239,31 @@ async def test_the_feed_survives_a_restart_and_resumes(service: FakeOperatorServ
         await seen.until_connection(Connection.LIVE)
 
 
+@pytest.mark.parametrize("view", [fleet.empty(), fleet.small()])
+async def test_a_quiet_fleet_is_live_again_as_soon_as_the_stream_stands(
+    service: FakeOperatorService, client: OperatorClient, view: FleetView
+) -> None:
+    await service.show(view)
+    async with _fed(client) as seen:
+        await seen.until_shown(service.view)
+        await service.stop()
+        await seen.until_connection(Connection.LOST)
+        await service.start()
+        await seen.until_connection(Connection.LIVE)  # the service has nothing to tell
+        assert seen.views == 1
+        assert seen.view == service.view
+
+
+async def test_a_stream_that_is_not_taken_is_never_live(service: FakeOperatorService, client: OperatorClient) -> None:
+    service.fail("Watch", grpc.StatusCode.UNAVAILABLE, "starting")
+    async with _fed(client) as seen:
+        await seen.until_connection(Connection.LOST)
+        service.mend()
+        await seen.until_shown(service.view)
+    first_live = seen.connections.index(Connection.LIVE)
+    assert set(seen.connections[1:first_live]) == {Connection.LOST}
+
+
 async def test_the_feed_says_when_it_is_refused(service: FakeOperatorService, client: OperatorClient) -> None:
     service.fail("Watch", grpc.StatusCode.PERMISSION_DENIED, "revoked")
     async with _fed(client) as seen:

@@ -95,6 +95,7 @@ async def test_a_secret_is_all_that_goes_to_standard_output(service: FakeOperato
     assert token.stdout == "a-join-token\n"
     assert (request.node_name, request.lifetime_seconds, request.replace) == ("aws-1", 1800, True)
     assert json.loads((await run("node", "token", "-o", "json")).stdout)["token"] == "a-join-token"
+    assert service.requests("CreateJoinToken")[1].lifetime_seconds == 0, "the control plane's setting"
     assert (await run("node", "token", "--replace")).exit_code == 2
 
 

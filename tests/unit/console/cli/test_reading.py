@@ -130,6 +130,20 @@ async def test_status_as_json(service: FakeOperatorService, run: Stoker) -> None
     assert "Nothing is wrong." in (await run("status")).stdout
 
 
+async def test_a_node_is_called_the_same_by_every_command(service: FakeOperatorService, run: Stoker) -> None:
+    view = fleet.small()
+    for seconds, state in ((1, "cut off"), (30, "stale"), (90, "lost")):
+        node = replace(view.nodes["gcp-1"], connected=False, last_report_at=fleet.ago(seconds))
+        await service.show(replace(view, nodes={**view.nodes, "gcp-1": node}))
+        line = next(line for line in (await run("nodes")).stdout.splitlines() if line.startswith("gcp-1"))
+        assert f"  {state}  " in line
+        problems = (await _json(run, "status"))["problems"]
+        assert [each["state"] for each in problems if each["topic"] == "node"] == [state]
+        assert [each["name"] for each in await _json(run, "nodes", "state:" + state.split()[0])] == ["gcp-1"]
+    await service.show(view)
+    assert (await run("nodes")).stdout.count("  up  ") == 2
+
+
 async def test_one_engine_with_its_log(run: Stoker) -> None:
     result = await run("engine", "llama-3-70b@gcp-2")
     assert "torch.OutOfMemoryError" in result.stdout

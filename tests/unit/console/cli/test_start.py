@@ -49,6 +49,9 @@ def test_every_command_has_help_and_every_reading_one_has_json() -> None:
         assert runner.invoke(stoker, [*words.split(), "--help"]).exit_code == 0
     for words in ("operator create", "console", "version", "engine"):
         assert runner.invoke(stoker, [*words.split(), "--help"]).exit_code == 0
+    assert "stoker remove" in runner.invoke(stoker, ["node", "forget", "--help"]).output
+    assert "the control plane's setting" in " ".join(runner.invoke(stoker, ["node", "token", "--help"]).output.split())
+    assert "--at WORDS" in runner.invoke(stoker, ["console", "--help"]).output
     assert runner.invoke(stoker, ["version"]).output.startswith("stoker ")
 
 
@@ -92,6 +95,43 @@ async def test_a_picture_of_the_console_needs_no_terminal(tmp_path: Path) -> Non
             await process.communicate()
     assert "llama-3-8b" in picture.read_text(encoding="utf-8")
     assert process.returncode == 5
+
+
+async def test_a_picture_of_any_screen_and_of_nothing_that_is_not_there(tmp_path: Path) -> None:
+    async with FakeOperatorService(fleet.small()) as service:
+        directory = service.save_credentials(tmp_path / "c")
+
+        async def at(*words: str) -> tuple[int | None, str]:
+            process = await _process("--credentials", str(directory), "console", *words)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                _, stderr = await process.communicate()
+            return process.returncode, stderr.decode()
+
+        picture = tmp_path / "engine.svg"
+        assert await at("--screenshot", str(picture), "--at", "engine oci-1") == (0, f"Wrote {picture}.\n")
+        assert "Roofline" in picture.read_text(encoding="utf-8")
+        picture = tmp_path / "none.svg"
+        assert await at("--screenshot", str(picture), "--at", "engine nope") == (
+            3,
+            "stoker: There is no engine nope.\n",
+        )
+        assert await at("--screenshot", str(picture), "--at", "node -1") == (
+            3,
+            "stoker: -1 may be gcp-1, oci-1: write more of it.\n",
+        )
+        calls = len(service.calls)
+        for words, why in (
+            (("--screenshot", str(picture), "--at", "nonsense"), "There is no :nonsense."),
+            (("--screenshot", str(picture), "--at", "engine"), "Write :engine"),
+            (("--screenshot", str(picture), "--at", "quit"), "leads to no screen"),
+            (("--screenshot", str(picture), "--at", " "), "leads to no screen"),
+            (("--at", "events"), "needs --screenshot"),
+        ):
+            code, told = await at(*words)
+            assert code == 2, words
+            assert why in told
+        assert len(service.calls) == calls, "what is wrong in itself is not asked about"
+        assert not picture.exists()
 
 
 async def test_following_events_outlives_the_control_plane_and_ends_with_an_interrupt(tmp_path: Path) -> None:

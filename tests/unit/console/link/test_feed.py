@@ -1,7 +1,7 @@
 """The feed's own behaviour: coalescing and back-off, with a scripted watch and no real time."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 
 import pytest
@@ -17,13 +17,17 @@ from tests.fakes.operator_wire import whole_update
 class _Scripted:
     """Each watch plays the next script; after the last one nothing happens any more."""
 
-    def __init__(self, *scripts: list[FleetUpdate | LinkError]) -> None:
+    def __init__(self, *scripts: list[FleetUpdate | LinkError], says_open: bool = False) -> None:
+        """`says_open`: every watch tells at once that it stands."""
+        self.says_open = says_open
         self.scripts = list(scripts)
         self.asked: list[tuple[str, int]] = []
         self.played = asyncio.Event()
 
-    async def watch(self, boot_id: str, cursor: int) -> AsyncGenerator[FleetUpdate, None]:
+    async def watch(self, boot_id: str, cursor: int, on_open: Callable[[], None]) -> AsyncGenerator[FleetUpdate, None]:
         self.asked.append((boot_id, cursor))
+        if self.says_open:
+            on_open()
         if not self.scripts:
             self.played.set()
             await asyncio.Event().wait()
@@ -76,6 +80,31 @@ async def test_pauses_grow_with_failures_in_a_row_and_start_anew_after_success()
     _, connections, pauses = await _run(script)
     assert pauses == [0.25, 0.5, 1.0, 0.25, 0.5, REFUSED_SECONDS]
     assert connections[-1] is Connection.REFUSED
+
+
+async def test_a_stream_that_stands_is_live_though_nothing_comes() -> None:
+    lost = LinkError("unavailable", "gone")
+    script = _Scripted([*_updates(1), lost], says_open=True)
+    views, connections, _ = await _run(script)
+    assert connections == [Connection.CONNECTING, Connection.LIVE, Connection.LOST, Connection.LIVE]
+    assert [view.cursor for view in views] == [1]
+    assert script.asked == [("", 0), ("boot-1", 1)]
+
+
+async def test_an_empty_update_makes_it_live_and_leaves_the_fleet_as_it_was() -> None:
+    lost = LinkError("unavailable", "gone")
+    empty = FleetUpdate(boot_id="boot-1", cursor=1, now=fleet.NOW)
+    for says_open in (False, True):
+        script = _Scripted([*_updates(1), lost], [empty], says_open=says_open)
+        views, connections, _ = await _run(script)
+        assert connections[2:4] == [Connection.LOST, Connection.LIVE]
+        assert views[-1] == replace(fleet.small(), cursor=1)
+
+
+async def test_streams_that_open_and_end_at_once_are_tried_ever_more_slowly() -> None:
+    lost = LinkError("unavailable", "gone")
+    _, _, pauses = await _run(_Scripted([lost], [lost], [lost], says_open=True))
+    assert pauses == [0.25, 0.5, 1.0]
 
 
 async def test_a_failing_screen_ends_the_feed_with_its_own_error() -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from console.model.checks import checks
-from console.model.fleet_view import Connection, FleetView, Severity
+from console.model.fleet_view import Connection, DesiredState, EngineState, FleetView, Severity
 from console.model.overview import Moment
 from tests.fakes import fleet
 
@@ -44,3 +44,26 @@ def test_what_is_only_good_to_know_comes_last() -> None:
         (each.severity for each in found), key=lambda s: s is Severity.INFO
     )
     assert {"cordoned", "pending"} <= {each.state for each in found}
+
+
+def test_a_drained_placement_is_pending_only_until_its_engine_has_stopped() -> None:
+    view = fleet.small()
+    engine = next(iter(view.engines.values()))
+    key = engine.engine_id
+
+    def states(desired: DesiredState, state: EngineState | None, *, connected: bool = True) -> list[str]:
+        wanted = replace(view.placements[key], desired=desired, generation=3)
+        engines = {} if state is None else {key: replace(engine, state=state)}
+        nodes = {engine.node: replace(view.nodes[engine.node], connected=connected)}
+        return _states(replace(view, nodes=nodes, engines=engines, placements={key: wanted}))
+
+    assert states(DesiredState.DRAINED, EngineState.READY) == ["pending"]
+    assert states(DesiredState.DRAINED, EngineState.DRAINING) == ["being drained"]
+    assert states(DesiredState.DRAINED, EngineState.STOPPED) == []
+    assert states(DesiredState.DRAINED, None) == []
+    assert states(DesiredState.REMOVED, EngineState.STOPPING) == ["being removed"]
+    assert states(DesiredState.RUNNING, EngineState.STOPPED) == ["pending"]
+    assert states(DesiredState.RUNNING, EngineState.STOPPED, connected=False) == [], (
+        "its node's trouble is told instead"
+    )
+    assert states(DesiredState.UNKNOWN, EngineState.READY) == []

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from console.model.overview import moment_of
 from console.model.select import (
     ENGINE_SORTS,
     NODE_SORTS,
@@ -51,9 +52,21 @@ def test_filters() -> None:
     assert [row.node for row in Filter("^aws-[12]$").engines(engines)] == ["aws-1", "aws-2"]
     assert Filter("(unfinished").engines(engines) == []
     assert Filter("nosuchfield:x").engines(engines) == []
-    assert [row.name for row in Filter("state:cordoned").nodes(VIEW.nodes.values())] == ["aws-2"]
-    assert len(Filter("pool:chat").nodes(VIEW.nodes.values())) == len(VIEW.nodes)
+    assert [row.name for row in Filter("state:cordoned").nodes(VIEW.nodes.values(), moment_of(VIEW))] == ["aws-2"]
+    assert len(Filter("pool:chat").nodes(VIEW.nodes.values(), moment_of(VIEW))) == len(VIEW.nodes)
     assert [row.kind for row in Filter("severity:error").events(VIEW.events)] == ["engine_failed"]
+
+
+def test_nodes_are_found_by_the_word_of_their_state_and_by_a_cordon_that_another_hides() -> None:
+    nodes = {**VIEW.nodes, "aws-2": replace(VIEW.nodes["aws-2"], connected=False)}
+
+    def found(text: str) -> list[str]:
+        return [row.name for row in Filter(text).nodes(nodes.values(), moment_of(VIEW))]
+
+    assert found("state:stale") == ["crusoe-3"]
+    assert found("state:cut") == found("state:cordoned") == ["aws-2"]
+    assert found("!state:up") == ["aws-2", "crusoe-3"]
+    assert found("state:lost") == []
 
 
 def test_groups_come_in_the_order_of_their_names() -> None:
