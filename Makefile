@@ -118,13 +118,20 @@ demo-check: setup setup-vllm ## the same without a terminal: starts it, asks it 
 
 test: TOTAL := 6
 test: setup setup-vllm style types layers ## everything that must hold: both environments, the checks, all the tests
-	@select=()
+	@without=()
+	if ! command -v tmux >/dev/null; then
+	  echo 'tmux was not found. The test marked "tmux", of the console in a real terminal, is left out; the others drive it in'
+	  echo 'memory. To run it, too, install tmux (Debian: apt install tmux).'
+	  without+=('not tmux')
+	fi
 	if ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null && ! command -v initdb >/dev/null; then
 	  echo "PostgreSQL's server programs (initdb, postgres) were not found, neither under /usr/lib/postgresql nor on the"
 	  echo 'PATH. The tests marked "postgres" are left out; the same contracts still run on SQLite. To run them all,'
 	  echo 'install PostgreSQL (Debian: apt install postgresql). No running server is needed: the tests start their own.'
-	  select=(-m 'not postgres')
+	  without+=('not postgres')
 	fi
+	select=()
+	if (($${#without[@]})); then select=(-m "$$(printf ' and %s' "$${without[@]}" | cut -c6-)"); fi
 	echo '$(step) Tests'
 	exec $(VENV)/bin/python -m pytest "$${select[@]}" $(PYTEST_ARGS)
 

@@ -94,7 +94,7 @@ def check(pictures: Path | None) -> int:
 def _draw(stack: Stack, key: str, directory: Path) -> None:
     """The console's screens over this very fleet, under light traffic."""
     directory.mkdir(parents=True, exist_ok=True)
-    traffic = BackgroundTraffic(stack.base_url, key, MODEL, per_second=2.0)
+    traffic = BackgroundTraffic(stack.base_url, key, MODEL, per_second=2.0, lengths=(300, 900))
     traffic.start()
     try:
         time.sleep(PICTURE_SECONDS)

@@ -114,14 +114,16 @@ async def burst(client: AsyncOpenAI, model: str, count: int, at_once: int, seed:
     return tally
 
 
-async def trickle(client: AsyncOpenAI, model: str, per_second: float, stop: Callable[[], bool], seed: int) -> Tally:
-    """A light load at random moments until `stop` says so."""
+async def trickle(
+    client: AsyncOpenAI, model: str, per_second: float, lengths: tuple[int, int], stop: Callable[[], bool], seed: int
+) -> Tally:
+    """A light load at random moments until `stop` says so; answers of so many tokens."""
     tally, draw = Tally(), random.Random(seed)  # noqa: S311 - no secret
     async with asyncio.TaskGroup() as group:
         for number in itertools.count():
             if stop():
                 return tally
-            messages, length = conversation(draw, number), draw.randint(20, 80)
+            messages, length = conversation(draw, number), draw.randint(*lengths)
             group.create_task(request(client, model, messages, length, stream=number % 2 == 0, tally=tally))
             await asyncio.sleep(min(5.0, draw.expovariate(per_second)))
     return tally
@@ -130,11 +132,14 @@ async def trickle(client: AsyncOpenAI, model: str, per_second: float, stop: Call
 class BackgroundTraffic:
     """A light load, in a thread of its own so that the caller has the terminal and the process to itself."""
 
-    def __init__(self, base_url: str, key: str, model: str, per_second: float) -> None:
+    def __init__(
+        self, base_url: str, key: str, model: str, per_second: float, lengths: tuple[int, int] = (20, 80)
+    ) -> None:
         self._base_url = base_url
         self._key = key
         self._model = model
         self._per_second = per_second
+        self._lengths = lengths
         self._end = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._send()), name="traffic", daemon=True)
 
@@ -147,4 +152,4 @@ class BackgroundTraffic:
 
     async def _send(self) -> None:
         async with AsyncOpenAI(base_url=self._base_url, api_key=self._key, max_retries=0, timeout=60) as client:
-            await trickle(client, self._model, self._per_second, self._end.is_set, seed=11)
+            await trickle(client, self._model, self._per_second, self._lengths, self._end.is_set, seed=11)
