@@ -17,6 +17,7 @@ from console.model.fleet_view import Connection, FleetView
 
 BACKOFF_SECONDS_MIN = 0.25
 BACKOFF_SECONDS_MAX = 5.0
+REFUSALS_BELIEVED = 3
 REFUSED_SECONDS = 30.0  # an admin may give the role back; until then there is no point in knocking often
 
 
@@ -48,6 +49,7 @@ class Feed:
         self._draw = draw
         self._view = FleetView()
         self._changed = asyncio.Event()
+        self._refusals = 0  # in a row
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -68,6 +70,7 @@ class Feed:
             nonlocal live
             if not live:
                 live = True
+                self._refusals = 0
                 self._on_connection(Connection.LIVE, "")
 
         updates = self._client.watch(self._view.boot_id, self._view.cursor, opened)
@@ -82,7 +85,10 @@ class Feed:
             reason = error.message
             if error.kind == "refused":
                 self._on_connection(Connection.REFUSED, reason)
-                return attempts + 1, REFUSED_SECONDS
+                # A daemon that goes down or comes up can look like one that refuses us: believe it when it does so again.
+                self._refusals += 1
+                slow = self._refusals >= REFUSALS_BELIEVED
+                return attempts + 1, REFUSED_SECONDS if slow else backoff_seconds(attempts, self._draw())
         finally:
             if isinstance(updates, AsyncGenerator):
                 await updates.aclose()  # ends the call now, not when somebody collects the garbage

@@ -120,7 +120,7 @@ async def test_the_agent_returns_to_a_control_plane_that_was_away_and_repeats_wh
         await plane.start()
 
         await eventually(lambda: len(plane.received.finals("c1")) == 1, "the outcome after the return")
-        await eventually(lambda: plane.received.events, "the event after the return")
+        await eventually(lambda: len(plane.received.events) > 1, "the events after the return")
         kinds = [event.kind for event in plane.received.events]
         assert kinds == ["link_restored", "metrics_unreadable"]
         await plane.vanish()

@@ -76,9 +76,10 @@ async def test_a_burst_becomes_one_view() -> None:
 
 async def test_pauses_grow_with_failures_in_a_row_and_start_anew_after_success() -> None:
     lost = LinkError("unavailable", "gone")
-    script = _Scripted([lost], [lost], [lost], [*_updates(1), lost], [lost], [LinkError("refused", "no")])
+    no = LinkError("refused", "no")
+    script = _Scripted([lost], [lost], [lost], [*_updates(1), lost], [lost], [no], [no], [no])
     _, connections, pauses = await _run(script)
-    assert pauses == [0.25, 0.5, 1.0, 0.25, 0.5, REFUSED_SECONDS]
+    assert pauses == [0.25, 0.5, 1.0, 0.25, 0.5, 1.0, 2.0, REFUSED_SECONDS]
     assert connections[-1] is Connection.REFUSED
 
 

@@ -13,7 +13,10 @@ from node_agent.link.problems import CredentialsUnusableError, NotJoinedError
 from node_agent.link.renewal import renewal_at
 from tests.fakes.authority import FakeAuthority
 
-NOW = datetime.now(UTC)  # noqa: TID251 - certificates of tests are valid now
+
+def now() -> datetime:
+    """Asked anew each time: certificates of tests begin when they are made, and the session may be old by then."""
+    return datetime.now(UTC)  # noqa: TID251 - certificates of tests are valid now
 
 
 def issued_for(key_pem: bytes, authority: FakeAuthority, gateway: FakeAuthority) -> IssuedCredentials:
@@ -35,7 +38,7 @@ def gateway() -> FakeAuthority:
 @pytest.fixture
 def store(tmp_path: Path, authority: FakeAuthority, gateway: FakeAuthority) -> IdentityStore:
     store, key_pem = IdentityStore(tmp_path), new_key_pem()
-    store.install(key_pem, issued_for(key_pem, authority, gateway), NOW)
+    store.install(key_pem, issued_for(key_pem, authority, gateway), now())
     return store
 
 
@@ -121,7 +124,7 @@ def test_a_renewal_keeps_the_files_that_running_engines_watch(
 def test_joining_anew_replaces_the_whole_identity(store: IdentityStore, tmp_path: Path) -> None:
     before = {path.name: path.read_bytes() for path in store.node_path.parent.iterdir()}
     key_pem = new_key_pem()
-    store.install(key_pem, issued_for(key_pem, FakeAuthority(), FakeAuthority()), NOW)
+    store.install(key_pem, issued_for(key_pem, FakeAuthority(), FakeAuthority()), now())
     after = {path.name: path.read_bytes() for path in store.node_path.parent.iterdir()}
     assert before.keys() == after.keys()
     assert not [name for name, content in after.items() if before[name] == content]
@@ -144,15 +147,15 @@ def test_the_key_never_shows_in_a_repr(store: IdentityStore) -> None:
 def test_an_answer_that_does_not_fit_is_refused(authority: FakeAuthority, gateway: FakeAuthority) -> None:
     key_pem = new_key_pem()
     good = issued_for(key_pem, authority, gateway).certificate_pem
-    check_issued(certificate_pem=good, key_pem=key_pem, ca_pem=FakeAuthority().ca_pem + authority.ca_pem, now=NOW)
+    check_issued(certificate_pem=good, key_pem=key_pem, ca_pem=FakeAuthority().ca_pem + authority.ca_pem, now=now())
     with pytest.raises(CredentialsUnusableError, match="for another key"):
-        check_issued(certificate_pem=good, key_pem=new_key_pem(), ca_pem=authority.ca_pem, now=NOW)
+        check_issued(certificate_pem=good, key_pem=new_key_pem(), ca_pem=authority.ca_pem, now=now())
     with pytest.raises(CredentialsUnusableError, match="did not issue"):
-        check_issued(certificate_pem=good, key_pem=key_pem, ca_pem=FakeAuthority().ca_pem, now=NOW)
+        check_issued(certificate_pem=good, key_pem=key_pem, ca_pem=FakeAuthority().ca_pem, now=now())
     with pytest.raises(CredentialsUnusableError, match="set this node's clock"):
-        check_issued(certificate_pem=good, key_pem=key_pem, ca_pem=authority.ca_pem, now=NOW + timedelta(days=1))
+        check_issued(certificate_pem=good, key_pem=key_pem, ca_pem=authority.ca_pem, now=now() + timedelta(days=1))
     with pytest.raises(CredentialsUnusableError, match="cannot be read"):
-        check_issued(certificate_pem=b"", key_pem=key_pem, ca_pem=authority.ca_pem, now=NOW)
+        check_issued(certificate_pem=b"", key_pem=key_pem, ca_pem=authority.ca_pem, now=now())
 
 
 def test_the_request_names_hosts_as_what_they_are() -> None:
