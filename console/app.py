@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.screen import ModalScreen
+from textual.widgets import Input
 
 from console.clock import utc_now
 from console.command_words import Order
@@ -58,7 +60,8 @@ class StokerApp(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("1", "mode('overview')", "Overview", show=False),
         Binding("2", "mode('events')", "Events", show=False),
-        Binding("colon", "command_line", "Go to", key_display=":"),
+        # Priority: handled before the next key is looked at, so that a pasted line goes into the prompt as a whole.
+        Binding("colon", "command_line", "Go to", key_display=":", priority=True),
         Binding("question_mark", "help", "Help", key_display="?"),
         Binding("q", "quit", "Quit"),
     ]
@@ -176,8 +179,16 @@ class StokerApp(App[None]):
         if self.front is not None:
             self.push_screen(HelpScreen(clean(self.front.place) or self.front.mode, self.front.HELP_LINES))
 
-    def action_command_line(self) -> None:
-        self.push_screen(CommandLine(self.view), self.obey)
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A colon that is typed into a field, or over a dialog, is a colon."""
+        if action == "command_line":
+            return not (isinstance(self.focused, Input) or isinstance(self.screen, ModalScreen))
+        return super().check_action(action, parameters)
+
+    async def action_command_line(self) -> None:
+        line = CommandLine(self.view)
+        await self.push_screen(line, self.obey)
+        line.take_keys()  # what is typed or pasted right behind the colon belongs to the line, not to this screen's keys
 
     def obey(self, order: Order | None) -> None:
         """Follows a line of the `:` prompt or of the palette."""

@@ -41,6 +41,10 @@ class CommandLine(ModalScreen[Order | None]):
                 compact=True,
             )
 
+    def take_keys(self) -> None:
+        """Have the input take keys from this moment on, not from when the screen has been drawn."""
+        self.set_focus(self.query_one(Input))
+
     def action_complete(self) -> None:
         line = self.query_one(Input)
         found = completion(line.value, self._view)

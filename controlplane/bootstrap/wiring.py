@@ -104,7 +104,7 @@ def wire(
     store.subscribe(history.on_change)
     store.subscribe(finish.on_change)
     store.subscribe(reconcile.on_change)
-    watch = WatchFleet(boot_id, store, events)
+    watch = WatchFleet(boot_id, store, events, lambda: (gateway.state, samples.dropped_total, event_rows.dropped_total))
 
     def on_desired(changed: Desired) -> None:
         store.apply_now(DesiredChanged(changed))

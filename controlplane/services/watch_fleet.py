@@ -6,7 +6,8 @@ Called by `rpc.operator_service` (`Watch`) and fed by the fleet store and the ev
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from controlplane.fleet.diff import Changes, diff
@@ -17,6 +18,7 @@ from controlplane.runtime.fleet_store import FleetStore
 
 STEP_SECONDS = 0.25  # how long changes are gathered before watchers are told
 STEPS_MAX = 64
+VITALS_SECONDS = 1.0  # a gateway that goes down in a quiet fleet must be told, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +33,20 @@ class Step:
 
 
 class WatchFleet:
-    def __init__(self, boot_id: str, store: FleetStore, events: EventLog, step_seconds: float = STEP_SECONDS) -> None:
+    def __init__(
+        self,
+        boot_id: str,
+        store: FleetStore,
+        events: EventLog,
+        vitals: Callable[[], object] = lambda: None,
+        step_seconds: float = STEP_SECONDS,
+        vitals_seconds: float = VITALS_SECONDS,
+    ) -> None:
+        """`vitals`: what watchers must be told of the daemon itself, compared every `vitals_seconds`."""
         self.boot_id = boot_id
+        self._vitals = vitals
+        self._last_vitals = vitals()
+        self._vitals_seconds = vitals_seconds
         self._step_seconds = step_seconds
         self._store = store
         self._events = events
@@ -52,12 +66,21 @@ class WatchFleet:
     async def run(self) -> None:
         """Make a step whenever something changed, until cancelled."""
         while True:
-            await self._dirty.wait()
+            if not await self._changed():
+                continue
             await asyncio.sleep(self._step_seconds)
             self._dirty.clear()
             async with self._stepped:
                 self._step()
                 self._stepped.notify_all()
+
+    async def _changed(self) -> bool:
+        """Whether there is something to tell, of the fleet or of the daemon itself; waits for it, but not for ever."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._vitals_seconds):
+                await self._dirty.wait()
+        before, self._last_vitals = self._last_vitals, self._vitals()
+        return self._dirty.is_set() or self._last_vitals != before
 
     def _step(self) -> None:
         after = self._store.snapshot

@@ -68,11 +68,15 @@ def test_an_operator_sees_the_fleet_follows_it_and_leaves(stack: Stack, key: str
 
     client = OpenAI(base_url=stack.base_url, api_key=key, timeout=60)
     client.completions.create(model=MODEL, prompt="show me", max_tokens=200)
-    until(terminal, "what the engine does is shown", lambda text: re.search(r"(memory|compute)\b", text) is not None)
+    until(terminal, "its time to first token is shown", lambda text: re.search(rf"{MODEL}@.* m?s ", text) is not None)
 
     engine_id = f"{MODEL}@{stack.nodes[0].name}"
     terminal.type(f":engine {engine_id}", "Enter")
-    until(terminal, "the engine's screen is shown", lambda text: "Roofline" in text and engine_id in text)
+    until(
+        terminal,
+        "the engine's screen is shown",
+        lambda text: "KV cache" in text and "Latency" in text and engine_id in text,
+    )
 
     stack.stoker_text("drain", engine_id, "--yes")
     until(terminal, "the drain is shown", lambda text: re.search(r"drain|stopp", text) is not None)

@@ -24,7 +24,10 @@ class Watched:
         self.store = FleetStore(SettableClock(), THRESHOLDS)
         self.events = EventLog([], 0, lambda _: None)
         self.store.subscribe(lambda _before, _after, told: self.events.append(told))
-        self.watch = WatchFleet("boot-1", self.store, self.events, step_seconds=0.001)
+        self.gateway = "starting"
+        self.watch = WatchFleet(
+            "boot-1", self.store, self.events, lambda: self.gateway, step_seconds=0.001, vitals_seconds=0.01
+        )
         self.tasks = TaskScope()
         self.seconds = 0
         self.store.apply_now(DesiredChanged(desired([enrolled("gcp-1")], [placed()])), opened("gcp-1", 0, reported()))
@@ -105,6 +108,17 @@ async def test_a_watcher_of_a_quiet_fleet_is_answered_at_once(watched: Watched) 
     async with watching(watched, "boot-1", cursor) as stream:
         step = await next_step(stream)
     assert (step.cursor, step.changes, step.events) == (cursor, Changes(), ())
+
+
+async def test_what_changed_of_the_daemon_alone_is_told_once(watched: Watched) -> None:
+    cursor = watched.watch.whole().cursor
+    async with watching(watched, "boot-1", cursor) as stream:
+        await next_step(stream)
+        watched.gateway = "serving"
+        step = await next_step(stream)
+        assert (step.cursor, step.changes, step.events) == (cursor + 1, Changes(), ())
+        watched.beat()
+        assert (await next_step(stream)).changes != Changes()
 
 
 @pytest.mark.parametrize("ahead", [1, 1000])
