@@ -64,8 +64,15 @@ def test_without_credentials_all_three_places_are_named(tmp_path: Path, monkeypa
         assert place in result.stderr
 
 
+def _interruptible() -> None:
+    """A shell starts what it runs in the background with SIGINT ignored, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 async def _process(*words: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(sys.executable, "-m", "console", *words, stdout=PIPE, stderr=PIPE)
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "console", *words, stdout=PIPE, preexec_fn=_interruptible, stderr=PIPE
+    )
 
 
 async def test_a_process_of_its_own_says_one_clean_line_when_it_fails(tmp_path: Path) -> None:
