@@ -23,10 +23,6 @@ class StaleGenerationError(AgentError):
     code = "stale_generation"
 
 
-class UnknownEngineError(AgentError):
-    code = "unknown_engine"
-
-
 class LaunchError(AgentError):
     """The engine's process could not even be started. `retryable`: whether time alone may cure it."""
 

@@ -4,8 +4,6 @@ Called by `fleet.apply` for every report. A counter that went backwards (another
 rather than a wrong one.
 """
 
-from collections.abc import Sequence
-
 from controlplane.fleet.observed import EngineCounters, Histogram, WorkingPoint
 
 
@@ -92,11 +90,3 @@ def working_point(new: EngineCounters, old: EngineCounters, window_seconds: floa
         inter_token_seconds_p95=quantile(inter_token, 0.95),
         preemptions_per_second=_ratio(_delta(new.preemptions, old.preemptions), window_seconds),
     )
-
-
-def window_start(ages_seconds: Sequence[float], window_seconds: float) -> int:
-    """Which of the readings (newest last, by age) a window of about `window_seconds` starts at."""
-    for index, age in enumerate(ages_seconds):
-        if age <= window_seconds:
-            return max(0, index - 1)
-    return max(0, len(ages_seconds) - 1)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controlplane.fleet.observed import EngineCounters, Histogram
-from controlplane.fleet.rates import histogram_delta, quantile, window_start, working_point
+from controlplane.fleet.rates import histogram_delta, quantile, working_point
 
 BOUNDS = st.lists(st.floats(min_value=0.001, max_value=1e6), min_size=1, max_size=12, unique=True).map(
     lambda values: tuple(sorted(values))
@@ -140,10 +140,3 @@ def test_without_tokens_or_time_there_is_no_working_point() -> None:
     assert working_point(NEW, OLD, 0.0) is None
     assert working_point(replace(NEW, step_tokens=None), OLD, 10.0) is None
     assert working_point(OLD, NEW, 10.0) is None  # everything went backwards
-
-
-@pytest.mark.parametrize(
-    ("ages", "start"), [([30, 20, 9, 1], 1), ([5, 1], 0), ([30, 20], 1), ([], 0), ([9], 0), ([20], 0)]
-)
-def test_a_window_starts_just_before_its_length(ages: list[float], start: int) -> None:
-    assert window_start(ages, 10.0) == start
