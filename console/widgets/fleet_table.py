@@ -71,7 +71,7 @@ class FleetTable(LinePainter, Generic[Row], can_focus=True):
         self._empty = tuple(empty)
         self.order = self._live.order
         self.order.begin_with(self._live.column(sort))
-        self.lines_repainted = 0  # by the last update: for tests and the bench
+        self.lines_repainted = 0  # so far, by updates: for tests
 
     # ---- what comes down
 
@@ -215,7 +215,7 @@ class FleetTable(LinePainter, Generic[Row], can_focus=True):
 
     def _repaint_changed(self) -> None:
         outdated = self._live.outdated(self._in_sight)
-        self.lines_repainted = len(outdated)
+        self.lines_repainted += len(outdated)
         self._refresh_rows(*outdated)
 
     def _in_sight(self, index: int) -> bool:

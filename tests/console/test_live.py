@@ -24,12 +24,12 @@ async def test_an_update_changes_its_line_and_leaves_cursor_and_scroll_alone() -
     async with Stage(view).running((120, 40)) as stage:
         table = stage.table("engines")
         await stage.press(*["down"] * 20)
-        key, top = table.cursor_key, table.scroll_offset.y
+        key, top, repainted = table.cursor_key, table.scroll_offset.y, table.lines_repainted
         assert key is not None
         assert top > 0
         await stage.show(with_engine(view, key, running=7, waiting=3))
         assert (table.cursor_key, table.scroll_offset.y) == (key, top)
-        assert table.lines_repainted == 1
+        assert table.lines_repainted - repainted == 1
         cells = stage.row("engines", key).split()
         assert "7" in cells
         assert "3" in cells

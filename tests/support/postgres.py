@@ -4,15 +4,13 @@
 no port can be taken. initdb refuses to run as root: then the cluster belongs to the user `postgres`.
 """
 
-import ctypes
 import os
 import pwd
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from threading import Thread
@@ -22,6 +20,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from tests.support.launch import launched
+
 _BINARIES_VARIABLE = "STOKER_TEST_POSTGRES_BIN"
 _USUAL_PLACES = (
     "usr/lib/postgresql/*/bin",
@@ -30,7 +30,6 @@ _USUAL_PLACES = (
     "opt/homebrew/opt/postgresql*/bin",
 )
 _SETTINGS = ("fsync=off", "full_page_writes=off", "listen_addresses=", "lc_messages=C")
-_PR_SET_PDEATHSIG = 1
 _SOCKET_PATH_MAX = 107
 
 
@@ -72,10 +71,7 @@ class PostgresCluster:
             os.chown(self._folder, owner.pw_uid, owner.pw_gid)
         options = ["-U", "stoker", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
         made = subprocess.run(
-            [str(self._binaries / "initdb"), "-D", str(self._folder / "data"), *options],
-            user=self._user,
-            group=self._user,
-            extra_groups=[] if self._user else None,
+            launched(str(self._binaries / "initdb"), "-D", str(self._folder / "data"), *options, user=self._user),
             cwd=self._folder,
             capture_output=True,
             text=True,
@@ -88,17 +84,20 @@ class PostgresCluster:
         """Start the server and return once it takes connections."""
         settings = [*_SETTINGS, f"unix_socket_directories={self._folder}", "max_connections=50"]
         server = subprocess.Popen(
-            [str(self._binaries / "postgres"), "-D", str(self._folder / "data"), *(f"--{it}" for it in settings)],
-            user=self._user,
-            group=self._user,
-            extra_groups=[] if self._user else None,
+            launched(
+                str(self._binaries / "postgres"),
+                "-D",
+                str(self._folder / "data"),
+                *(f"--{it}" for it in settings),
+                user=self._user,
+                dies_with_parent=True,
+            ),
             cwd=self._folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,  # Ctrl-C is for the tests, which then stop it
-            preexec_fn=_dies_with_us(),  # noqa: PLW1509 - what runs before exec is one system call
         )
         self._server = server
         assert server.stderr is not None
@@ -139,18 +138,6 @@ class PostgresCluster:
     def _execute(self, statement: sql.Composed) -> None:
         with psycopg.connect(f"user=stoker dbname=postgres host={self._folder}", autocommit=True) as connection:
             connection.execute(statement)
-
-
-def _dies_with_us() -> Callable[[], None] | None:
-    """On Linux have the kernel stop the server when the tests are killed; elsewhere only `stop` does."""
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None).prctl
-
-    def ask_the_kernel() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
-
-    return ask_the_kernel
 
 
 def _drain(stream: IO[str], log: list[str]) -> None:

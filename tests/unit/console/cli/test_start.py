@@ -17,6 +17,7 @@ from console.model.fleet_view import Severity
 from tests.fakes import fleet
 from tests.fakes.certificates import TestAuthority
 from tests.fakes.operator_service import FakeOperatorService
+from tests.support.launch import launched
 
 HEAVY = ("textual", "torch", "sqlalchemy", "vllm", "grpc", "google.protobuf", "cryptography")
 PATIENCE_SECONDS = 30
@@ -64,14 +65,9 @@ def test_without_credentials_all_three_places_are_named(tmp_path: Path, monkeypa
         assert place in result.stderr
 
 
-def _interruptible() -> None:
-    """A shell starts what it runs in the background with SIGINT ignored, and children inherit that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 async def _process(*words: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "console", *words, stdout=PIPE, preexec_fn=_interruptible, stderr=PIPE
+        *launched(sys.executable, "-m", "console", *words), stdout=PIPE, stderr=PIPE
     )
 
 
