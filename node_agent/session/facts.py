@@ -8,14 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
-
-class Source(Enum):
-    """Where a figure comes from."""
-
-    MEASURED = "measured"
-    CONFIGURED = "configured"
-    TABLE = "table"
-    ASSUMED = "assumed"
+from node_agent.session.inside import EngineInside, ModelShape, RecomputeBill, ResidencySummary
+from node_agent.session.values import Severity, Source
 
 
 class EngineState(Enum):
@@ -30,12 +24,6 @@ class EngineState(Enum):
     FAILED = "failed"
 
 
-class Severity(Enum):
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
 @dataclass(frozen=True, slots=True)
 class Ceiling:
     """What a device reaches for one dtype: both roofs of the roofline."""
@@ -45,6 +33,7 @@ class Ceiling:
     bytes_per_second: float | None
     source: Source
     measured_at: datetime | None = None
+    disturbed: bool = False  # measured while an engine ran: too low. Not told to the control plane
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +45,7 @@ class Device:
     driver_version: str = ""
     compute_capability: str = ""
     ceilings: tuple[Ceiling, ...] = ()
+    uuid: str = ""  # of this very board, "GPU-…"; "" where there is none. Not told to the control plane
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +120,11 @@ class EngineStatus:
     counters: EngineCounters = field(default_factory=EngineCounters)
     measured_at: datetime | None = None
     pid: int = 0
+    shape: ModelShape | None = None
+    inside: EngineInside | None = None  # None: nothing listens inside this engine
+    recompute: tuple[RecomputeBill, ...] = ()
+    residency: ResidencySummary | None = None
+    adapters: tuple[str, ...] = ()  # LoRA adapters that it serves beside its model
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,3 +136,5 @@ class NodeEvent:
     severity: Severity
     occurred_at: datetime
     engine_id: str = ""
+    device_id: str = ""
+    action: str = ""  # what to do about it

@@ -7,13 +7,27 @@ longer leads: each is refused with what to do, and none is ever an exception.
 import math
 import re
 
-from node_agent.session.commands import Command, StartAction, StopAction, UnknownAction
+from node_agent.session.commands import (
+    Command,
+    LoadAdapterAction,
+    ProbeAction,
+    ReportIntervalAction,
+    StartAction,
+    StopAction,
+    UnknownAction,
+    UnloadAdapterAction,
+)
 
 COMMANDS_WAITING_MAX = 256
+REPORT_INTERVAL_SECONDS_MIN = 0.2
+REPORT_INTERVAL_SECONDS_MAX = 60.0
 _ID_CHARACTERS_MAX = 200
+_SOURCE_CHARACTERS_MAX = 4096
 
 # Engine ids name files and unit-like things on this node: nothing that could leave its directory.
 _ENGINE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]*")
+# What clients put into a request's "model".
+_ADAPTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]{0,191}")
 
 
 def refusal(
@@ -30,13 +44,19 @@ def refusal(
         )
     if isinstance(command.action, UnknownAction):
         return f"this agent is too old: upgrade stoker-agent on this node (it is {agent_version})"
+    if isinstance(command.action, ProbeAction | ReportIntervalAction):
+        return _crowded(waiting_count) or _incomplete(command)
     if len(command.engine_id) > _ID_CHARACTERS_MAX or _ENGINE_ID.fullmatch(command.engine_id) is None:
         return f"the engine id {command.engine_id[:80]!a} is not valid: use letters, digits and . _ @ -"
     if (stale := superseded(command, generation)) is not None:
         return stale
-    if waiting_count >= COMMANDS_WAITING_MAX:
-        return f"{waiting_count} commands are already waiting on this node: send it again when some have finished"
-    return _incomplete(command)
+    return _crowded(waiting_count) or _incomplete(command)
+
+
+def _crowded(waiting_count: int) -> str | None:
+    if waiting_count < COMMANDS_WAITING_MAX:
+        return None
+    return f"{waiting_count} commands are already waiting on this node: send it again when some have finished"
 
 
 def superseded(command: Command, generation: int) -> str | None:
@@ -58,4 +78,24 @@ def _incomplete(command: Command) -> str | None:
         case StopAction(drain_seconds_max):
             if not math.isfinite(drain_seconds_max) or drain_seconds_max < 0:
                 return f"a drain of at most {drain_seconds_max} seconds makes no sense: give 0 or more"
+        case LoadAdapterAction(name, source):
+            return _adapter_problem(name) or _source_problem(source)
+        case UnloadAdapterAction(name):
+            return _adapter_problem(name)
+        case ReportIntervalAction(seconds):
+            if not REPORT_INTERVAL_SECONDS_MIN <= seconds <= REPORT_INTERVAL_SECONDS_MAX:
+                limits = f"{REPORT_INTERVAL_SECONDS_MIN} to {REPORT_INTERVAL_SECONDS_MAX:.0f}"
+                return f"a report every {seconds} seconds is not possible: give {limits} seconds"
+    return None
+
+
+def _adapter_problem(name: str) -> str | None:
+    if _ADAPTER_NAME.fullmatch(name) is None:
+        return f"the adapter's name {name[:80]!a} is not valid: use letters, digits and . _ / : -"
+    return None
+
+
+def _source_problem(source: str) -> str | None:
+    if not source.startswith("/") or not source.isprintable() or len(source) > _SOURCE_CHARACTERS_MAX:
+        return f"the adapter's source {source[:80]!a} is not valid: give an absolute path on the node"
     return None

@@ -10,10 +10,29 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from node_agent.session.commands import Command, CommandStatus, Outcome, StartAction, StopAction
+from node_agent.session.commands import (
+    Command,
+    CommandStatus,
+    LoadAdapterAction,
+    Outcome,
+    ProbeAction,
+    ReportIntervalAction,
+    StartAction,
+    StopAction,
+    UnloadAdapterAction,
+)
 from node_agent.session.facts import EngineStatus
 from node_agent.session.fences import refusal, superseded
-from node_agent.session.protocol import Effect, RunStart, RunStop, Send
+from node_agent.session.protocol import (
+    Effect,
+    RunLoadAdapter,
+    RunProbe,
+    RunReportInterval,
+    RunStart,
+    RunStop,
+    RunUnloadAdapter,
+    Send,
+)
 
 OUTCOMES_REMEMBERED_MAX = 1024
 # A control plane that acknowledges only final outcomes leaves one acknowledgement missing: after this long without it,
@@ -34,8 +53,8 @@ class Entry:
 @dataclass(frozen=True, slots=True)
 class Ledger:
     entries: Mapping[str, Entry] = field(default_factory=dict)  # by command id, in order of arrival
-    running: Mapping[str, str] = field(default_factory=dict)  # engine id -> command id
-    waiting: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # engine id -> command ids
+    running: Mapping[str, str] = field(default_factory=dict)  # lane -> command id
+    waiting: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # lane -> command ids
     generations: Mapping[str, int] = field(default_factory=dict)  # engine id -> newest accepted or seen running
 
     @property
@@ -44,6 +63,17 @@ class Ledger:
 
 
 Step = tuple[Ledger, tuple[Effect, ...]]
+
+
+def lane(command: Command) -> str:
+    """Commands of one lane run one after the other: an engine's, and what is about the whole node by kind."""
+    match command.action:
+        case ProbeAction():
+            return "#probe"  # no engine id begins so
+        case ReportIntervalAction():
+            return "#report_interval"
+        case _:
+            return command.engine_id
 
 
 def receive(
@@ -65,23 +95,26 @@ def receive(
     )
     if why is not None:
         return _end(ledger, command, CommandStatus.REFUSED, why, linked=linked, now=now)
-    engine_id = command.engine_id
-    ledger = replace(ledger, generations={**ledger.generations, engine_id: command.generation})
     ledger, told = _tell(ledger, _accepted(command, now), linked=linked)
-    queue = (*ledger.waiting.get(engine_id, ()), command.command_id)
-    ledger, started = _start_next(
-        replace(ledger, waiting={**ledger.waiting, engine_id: queue}), engine_id, linked=linked, now=now
-    )
+    ledger, started = start_next(queued(ledger, command), lane(command), linked=linked, now=now)
     return ledger, told + started
+
+
+def queued(ledger: Ledger, command: Command) -> Ledger:
+    """An accepted command waits for its turn; from now on older generations of its engine are refused."""
+    if isinstance(command.action, StartAction | StopAction):
+        ledger = replace(ledger, generations={**ledger.generations, command.engine_id: command.generation})
+    key = lane(command)
+    return replace(ledger, waiting={**ledger.waiting, key: (*ledger.waiting.get(key, ()), command.command_id)})
 
 
 def finish(ledger: Ledger, command_id: str, *, succeeded: bool, message: str, linked: bool, now: datetime) -> Step:
     """A running command ended: tell its outcome and start the next one of that engine."""
     entry = ledger.entries.get(command_id)
-    if entry is None or ledger.running.get(entry.command.engine_id) != command_id:
+    if entry is None or ledger.running.get(lane(entry.command)) != command_id:
         return ledger, ()
     command = entry.command
-    running = {engine: running_id for engine, running_id in ledger.running.items() if engine != command.engine_id}
+    running = {key: running_id for key, running_id in ledger.running.items() if key != lane(command)}
     generations = ledger.generations
     if succeeded and _forgets(command) and generations.get(command.engine_id) == command.generation:
         # The placement is gone. Should its id ever be used again, its generations start anew.
@@ -89,7 +122,7 @@ def finish(ledger: Ledger, command_id: str, *, succeeded: bool, message: str, li
     ledger = replace(ledger, running=running, generations=generations)
     status = CommandStatus.SUCCEEDED if succeeded else CommandStatus.FAILED
     ledger, told = _end(ledger, command, status, message, linked=linked, now=now)
-    ledger, started = _start_next(ledger, command.engine_id, linked=linked, now=now)
+    ledger, started = start_next(ledger, lane(command), linked=linked, now=now)
     return ledger, told + started
 
 
@@ -138,19 +171,20 @@ def observe(ledger: Ledger, engines: Iterable[EngineStatus], now: datetime) -> L
     return ledger
 
 
-def _start_next(ledger: Ledger, engine_id: str, *, linked: bool, now: datetime) -> Step:
+def start_next(ledger: Ledger, key: str, *, linked: bool, now: datetime) -> Step:
+    """Begin what waits in this lane, if nothing of it runs."""
     effects: tuple[Effect, ...] = ()
-    while engine_id not in ledger.running and ledger.waiting.get(engine_id):
-        command_id, *rest = ledger.waiting[engine_id]
-        waiting = {**ledger.waiting, engine_id: tuple(rest)} if rest else _without(ledger.waiting, engine_id)
+    while key not in ledger.running and ledger.waiting.get(key):
+        command_id, *rest = ledger.waiting[key]
+        waiting = {**ledger.waiting, key: tuple(rest)} if rest else _without(ledger.waiting, key)
         ledger = replace(ledger, waiting=waiting)
         command = ledger.entries[command_id].command
-        stale = superseded(command, ledger.generations.get(engine_id, 0))
+        stale = superseded(command, ledger.generations.get(command.engine_id, 0))
         if stale is not None:
             ledger, told = _end(ledger, command, CommandStatus.REFUSED, stale, linked=linked, now=now)
             effects += told
             continue
-        ledger = replace(ledger, running={**ledger.running, engine_id: command_id})
+        ledger = replace(ledger, running={**ledger.running, key: command_id})
         effects += _run(command)
     return ledger, effects
 
@@ -163,6 +197,14 @@ def _run(command: Command) -> tuple[Effect, ...]:
             return (RunStart(command.command_id, spec),)
         case StopAction(drain_seconds_max, forget):
             return (RunStop(command.command_id, command.engine_id, drain_seconds_max, forget),)
+        case LoadAdapterAction(name, source):
+            return (RunLoadAdapter(command.command_id, command.engine_id, name, source),)
+        case UnloadAdapterAction(name):
+            return (RunUnloadAdapter(command.command_id, command.engine_id, name),)
+        case ProbeAction(force):
+            return (RunProbe(command.command_id, force),)
+        case ReportIntervalAction(seconds):
+            return (RunReportInterval(command.command_id, seconds),)
         case _:
             return ()
 

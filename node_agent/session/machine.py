@@ -12,8 +12,9 @@ from enum import Enum
 
 from node_agent.session import ledger as commands
 from node_agent.session.backoff import BackoffPolicy
-from node_agent.session.commands import Command, Hello, Report, Welcome
-from node_agent.session.facts import Device, EngineStatus, NodeEvent, Severity
+from node_agent.session.commands import Command, Hello, Report, SimulatedIdentity, Welcome
+from node_agent.session.facts import Device, EngineStatus, NodeEvent
+from node_agent.session.hardware import DeviceHealth, MemoryLedger
 from node_agent.session.ledger import Ledger
 from node_agent.session.protocol import (
     CAPABILITIES,
@@ -30,13 +31,19 @@ from node_agent.session.protocol import (
     LinkUp,
     OutcomeAcknowledged,
     Reconnect,
+    Resumed,
+    RunReportInterval,
     SaveEpoch,
+    SaveOwed,
     Send,
     TickElapsed,
     WelcomeReceived,
 )
+from node_agent.session.resumption import owed, resume
+from node_agent.session.values import Severity
 
 EVENTS_WAITING_MAX = 200
+CLOCK_ERROR_SECONDS_MAX = 2.0  # more than a slow link explains
 _REPORT_INTERVAL_SECONDS_MIN = 0.1
 _REPORT_INTERVAL_SECONDS_MAX = 60.0
 
@@ -57,6 +64,8 @@ class SessionPolicy:
     os: str = ""
     backoff: BackoffPolicy = field(default_factory=BackoffPolicy)
     report_interval_seconds: float = 1.0  # until a Welcome says otherwise, and when it says nonsense
+    capabilities: tuple[str, ...] = ()  # beside those of every agent
+    stands_for: SimulatedIdentity | None = None  # of a simulated node
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +75,14 @@ class SessionState:
     report_interval_seconds: float = 1.0
     sequence: int = 0  # of the last report in this session
     devices_told: tuple[Device, ...] = ()
+    health_told: tuple[DeviceHealth, ...] = ()
+    memory_told: tuple[MemoryLedger, ...] = ()
     failures: int = 0  # links that failed in a row, without one that lasted
     cut_off_since: datetime | None = None  # None: linked, or never linked yet
     failure_told: tuple[LinkFailure, str] | None = None  # what was logged last, so that a long outage is one line
     events: tuple[NodeEvent, ...] = ()  # waiting for a link
     events_dropped: int = 0
+    clock_error_told: bool = False  # so that a link that flaps does not repeat it
     ledger: Ledger = field(default_factory=Ledger)
 
     @property
@@ -82,7 +94,18 @@ Step = tuple[SessionState, tuple[Effect, ...]]
 
 
 def advance(state: SessionState, event: Event, now: datetime, policy: SessionPolicy) -> Step:
+    after, effects = _advance(state, event, now, policy)
+    if after.ledger is not state.ledger and (debt := owed(after.ledger)) != owed(state.ledger):
+        # First on disk, then begun or told: a restart in between neither forgets a command nor repeats an outcome.
+        effects = (SaveOwed(debt), *effects)
+    return after, effects
+
+
+def _advance(state: SessionState, event: Event, now: datetime, policy: SessionPolicy) -> Step:
     match event:
+        case Resumed(debt, engines):
+            ledger, effects = resume(debt, engines, now)
+            return replace(state, ledger=ledger), effects
         case LinkUp(engines, devices):
             return _greet(state, engines, devices, now, policy)
         case LinkDown():
@@ -98,8 +121,8 @@ def advance(state: SessionState, event: Event, now: datetime, policy: SessionPol
             return replace(state, ledger=ledger), effects
         case OutcomeAcknowledged(command_id):
             return replace(state, ledger=commands.acknowledge(state.ledger, command_id, now)), ()
-        case TickElapsed(engines, devices):
-            return _tick(state, engines, devices, now)
+        case TickElapsed():
+            return _tick(state, event, now)
         case EventRaised(raised):
             return _raise(state, raised)
 
@@ -120,10 +143,14 @@ def _greet(
         engines=engines,
         leader_epoch_seen=state.epoch_seen,
         os=policy.os,
-        capabilities=CAPABILITIES,
+        capabilities=(*CAPABILITIES, *policy.capabilities),
+        stands_for=policy.stands_for,
     )
     ledger = commands.observe(commands.unlink(state.ledger), engines, now)
-    state = replace(state, phase=Phase.GREETING, sequence=0, devices_told=devices, ledger=ledger)
+    # What a session before this one was told of the hardware may have reached nobody.
+    state = replace(
+        state, phase=Phase.GREETING, sequence=0, devices_told=devices, health_told=(), memory_told=(), ledger=ledger
+    )
     return state, (Send(hello),)
 
 
@@ -168,6 +195,10 @@ def _establish(state: SessionState, welcome: Welcome, draw: float, now: datetime
     if state.events_dropped:
         text = f"{state.events_dropped} events of this node were dropped while it was cut off"
         news = (*news, NodeEvent("events_dropped", text, Severity.WARNING, now))
+    wrong_clock = _clock_error(welcome, now)
+    if wrong_clock is not None and not state.clock_error_told:
+        effects.append(Emit(wrong_clock))
+        news = (*news, wrong_clock)
     ledger, repeated = commands.repeat_outcomes(state.ledger)
     effects += [*repeated, *(Send(event) for event in (*news, *state.events))]
     state = replace(
@@ -178,9 +209,20 @@ def _establish(state: SessionState, welcome: Welcome, draw: float, now: datetime
         failure_told=None,
         events=(),
         events_dropped=0,
+        clock_error_told=wrong_clock is not None,
         ledger=ledger,
     )
     return state, tuple(effects)
+
+
+def _clock_error(welcome: Welcome, now: datetime) -> NodeEvent | None:
+    error = (now - welcome.now).total_seconds() if welcome.now is not None else 0.0
+    if abs(error) <= CLOCK_ERROR_SECONDS_MAX:
+        return None
+    side = "ahead of" if error > 0 else "behind"
+    text = f"this node's clock is {abs(error):.1f} s {side} the control plane's: times of its records are corrected by that"
+    action = "run NTP on this node (chrony or systemd-timesyncd), and check the control plane's clock, too"
+    return NodeEvent("clock_error", text, Severity.WARNING, now, action=action)
 
 
 def _part(state: SessionState, welcome: Welcome, draw: float, now: datetime, policy: SessionPolicy) -> Step:
@@ -215,21 +257,50 @@ def _command(state: SessionState, command: Command, now: datetime, policy: Sessi
         linked=state.established,
         now=now,
     )
-    state = replace(state, ledger=ledger)
+    state, effects = _set_interval(replace(state, ledger=ledger), effects, now)
     if command.leader_epoch > state.epoch_seen:
         # First on disk, then obeyed: after a restart an older leader must still be refused.
         return replace(state, epoch_seen=command.leader_epoch), (SaveEpoch(command.leader_epoch), *effects)
     return state, effects
 
 
-def _tick(state: SessionState, engines: tuple[EngineStatus, ...], devices: tuple[Device, ...], now: datetime) -> Step:
-    state = replace(state, ledger=commands.observe(state.ledger, engines, now))
+def _set_interval(state: SessionState, effects: tuple[Effect, ...], now: datetime) -> Step:
+    """Carries out on the spot what is about this state alone."""
+    done: list[Effect] = []
+    for effect in effects:
+        if not isinstance(effect, RunReportInterval):
+            done.append(effect)
+            continue
+        text = f"a report every {effect.seconds:g} s until the session ends"
+        ledger, told = commands.finish(
+            state.ledger, effect.command_id, succeeded=True, message=text, linked=state.established, now=now
+        )
+        state = replace(state, report_interval_seconds=effect.seconds, ledger=ledger)
+        done += told
+    return state, tuple(done)
+
+
+def _tick(state: SessionState, tick: TickElapsed, now: datetime) -> Step:
+    state = replace(state, ledger=commands.observe(state.ledger, tick.engines, now))
     if not state.established:
         return state, ()
-    changed = devices if devices != state.devices_told else ()
-    report = Report(sequence=state.sequence + 1, sent_at=now, engines=engines, devices=changed)
-    # A link that lasted for a report is a good one: the next loss starts with short waits again.
-    return replace(state, sequence=report.sequence, devices_told=devices, failures=0), (Send(report),)
+    report = Report(
+        sequence=state.sequence + 1,
+        sent_at=now,
+        engines=tick.engines,
+        devices=tick.devices if tick.devices != state.devices_told else (),
+        health=tick.health if tick.health != state.health_told else (),
+        memory=tick.memory if tick.memory != state.memory_told else (),
+    )
+    state = replace(
+        state,
+        sequence=report.sequence,
+        devices_told=tick.devices,
+        health_told=tick.health,
+        memory_told=tick.memory,
+        failures=0,  # a link that lasted for a report is a good one: the next loss starts with short waits again
+    )
+    return state, (Send(report),)
 
 
 def _raise(state: SessionState, event: NodeEvent) -> Step:

@@ -6,12 +6,15 @@ Events are what `node_agent.link` saw happen; effects are what it must do about 
 from dataclasses import dataclass
 from enum import Enum
 
-from node_agent.session.commands import Command, Hello, Outcome, Report, Welcome
+from node_agent.session.commands import Command, Hello, Outcome, OwedCommand, Report, Welcome
 from node_agent.session.facts import Device, EngineSpec, EngineStatus, NodeEvent
+from node_agent.session.hardware import DeviceHealth, MemoryLedger
 
 PROTOCOL_VERSION = 1  # what this agent speaks
 PROTOCOL_VERSION_MIN = 1  # the oldest that it still understands
-CAPABILITIES = ("commands.v1",)
+# What a newer control plane may ask for. commands.v2: adapters, probes, the report interval, logs.
+# residency.SCHEME: resident prefixes, cut and hashed as controlplane/proto/prefix_text.py does.
+CAPABILITIES = ("commands.v1", "commands.v2", "records.v1", "residency.text-1")
 
 
 class LinkFailure(Enum):
@@ -28,6 +31,14 @@ class LinkFailure(Enum):
 
 
 # ---- events
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The agent has started, and knows what an earlier run of it still owed. Before any other event."""
+
+    owed: tuple[OwedCommand, ...]
+    engines: tuple[EngineStatus, ...]  # those found running
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +85,8 @@ class TickElapsed:
 
     engines: tuple[EngineStatus, ...]
     devices: tuple[Device, ...]
+    health: tuple[DeviceHealth, ...] = ()  # the latest reading, told before or not
+    memory: tuple[MemoryLedger, ...] = ()  # likewise
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +97,8 @@ class EventRaised:
 
 
 Event = (
-    LinkUp
+    Resumed
+    | LinkUp
     | LinkDown
     | WelcomeReceived
     | CommandReceived
@@ -117,6 +131,35 @@ class RunStop:
 
 
 @dataclass(frozen=True, slots=True)
+class RunLoadAdapter:
+    command_id: str
+    engine_id: str
+    name: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunUnloadAdapter:
+    command_id: str
+    engine_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunProbe:
+    command_id: str
+    force: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunReportInterval:
+    """The machine carries this one out itself: nobody outside ever sees it."""
+
+    command_id: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Reconnect:
     """Close whatever link there is and dial again after this long."""
 
@@ -131,10 +174,18 @@ class SaveEpoch:
 
 
 @dataclass(frozen=True, slots=True)
+class SaveOwed:
+    """Make durable what is owed, all of it, before anything that follows is done: commands begin and outcomes are told."""
+
+    owed: tuple[OwedCommand, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Emit:
     """Log this event on the node."""
 
     event: NodeEvent
 
 
-Effect = Send | RunStart | RunStop | Reconnect | SaveEpoch | Emit
+Run = RunStart | RunStop | RunLoadAdapter | RunUnloadAdapter | RunProbe | RunReportInterval
+Effect = Send | Run | Reconnect | SaveEpoch | SaveOwed | Emit

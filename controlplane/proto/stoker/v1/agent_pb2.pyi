@@ -21,24 +21,34 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
-class _Severity:
+class _RequestOutcome:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
 
-class _SeverityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Severity.ValueType], _builtins.type):
+class _RequestOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RequestOutcome.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
-    SEVERITY_UNSPECIFIED: _Severity.ValueType  # 0
-    SEVERITY_INFO: _Severity.ValueType  # 1
-    SEVERITY_WARNING: _Severity.ValueType  # 2
-    SEVERITY_ERROR: _Severity.ValueType  # 3
+    REQUEST_OUTCOME_UNSPECIFIED: _RequestOutcome.ValueType  # 0
+    REQUEST_OUTCOME_COMPLETED: _RequestOutcome.ValueType  # 1
+    """to its natural end, or to its length limit"""
+    REQUEST_OUTCOME_ABORTED: _RequestOutcome.ValueType  # 2
+    """the client left"""
+    REQUEST_OUTCOME_REFUSED: _RequestOutcome.ValueType  # 3
+    """by the engine: a bad request, or too long"""
+    REQUEST_OUTCOME_FAILED: _RequestOutcome.ValueType  # 4
+    """the engine's fault"""
 
-class Severity(_Severity, metaclass=_SeverityEnumTypeWrapper): ...
+class RequestOutcome(_RequestOutcome, metaclass=_RequestOutcomeEnumTypeWrapper): ...
 
-SEVERITY_UNSPECIFIED: Severity.ValueType  # 0
-SEVERITY_INFO: Severity.ValueType  # 1
-SEVERITY_WARNING: Severity.ValueType  # 2
-SEVERITY_ERROR: Severity.ValueType  # 3
-Global___Severity: _TypeAlias = Severity  # noqa: Y015
+REQUEST_OUTCOME_UNSPECIFIED: RequestOutcome.ValueType  # 0
+REQUEST_OUTCOME_COMPLETED: RequestOutcome.ValueType  # 1
+"""to its natural end, or to its length limit"""
+REQUEST_OUTCOME_ABORTED: RequestOutcome.ValueType  # 2
+"""the client left"""
+REQUEST_OUTCOME_REFUSED: RequestOutcome.ValueType  # 3
+"""by the engine: a bad request, or too long"""
+REQUEST_OUTCOME_FAILED: RequestOutcome.ValueType  # 4
+"""the engine's fault"""
+Global___RequestOutcome: _TypeAlias = RequestOutcome  # noqa: Y015
 
 class _CommandStatus:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -242,6 +252,9 @@ class AgentMessage(_message.Message):
     REPORT_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
     EVENT_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    RESIDENCY_FIELD_NUMBER: _builtins.int
+    LOG_LINES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -250,6 +263,12 @@ class AgentMessage(_message.Message):
     def outcome(self) -> Global___CommandOutcome: ...
     @_builtins.property
     def event(self) -> Global___NodeEvent: ...
+    @_builtins.property
+    def records(self) -> Global___RecordBatch: ...
+    @_builtins.property
+    def residency(self) -> Global___ResidencyUpdate: ...
+    @_builtins.property
+    def log_lines(self) -> Global___LogLines: ...
     def __init__(
         self,
         *,
@@ -257,12 +276,15 @@ class AgentMessage(_message.Message):
         report: Global___Report | None = ...,
         outcome: Global___CommandOutcome | None = ...,
         event: Global___NodeEvent | None = ...,
+        records: Global___RecordBatch | None = ...,
+        residency: Global___ResidencyUpdate | None = ...,
+        log_lines: Global___LogLines | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "event", b"event", "hello", b"hello", "outcome", b"outcome", "report", b"report"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "event", b"event", "hello", b"hello", "log_lines", b"log_lines", "outcome", b"outcome", "records", b"records", "report", b"report", "residency", b"residency"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "event", b"event", "hello", b"hello", "outcome", b"outcome", "report", b"report"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "event", b"event", "hello", b"hello", "log_lines", b"log_lines", "outcome", b"outcome", "records", b"records", "report", b"report", "residency", b"residency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "report", "outcome", "event"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "report", "outcome", "event", "records", "residency", "log_lines"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -281,6 +303,10 @@ class Hello(_message.Message):
     LEADER_EPOCH_SEEN_FIELD_NUMBER: _builtins.int
     OS_FIELD_NUMBER: _builtins.int
     CAPABILITIES_FIELD_NUMBER: _builtins.int
+    NODE_NAME_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    REGION_FIELD_NUMBER: _builtins.int
+    ZONE_FIELD_NUMBER: _builtins.int
     protocol_version: _builtins.int
     """what the agent speaks"""
     protocol_version_min: _builtins.int
@@ -291,6 +317,12 @@ class Hello(_message.Message):
     leader_epoch_seen: _builtins.int
     """the highest epoch this agent ever obeyed"""
     os: _builtins.str
+    node_name: _builtins.str
+    """only of a simulator, whose certificate stands for many nodes; else "" """
+    provider: _builtins.str
+    """likewise: where that node pretends to stand"""
+    region: _builtins.str
+    zone: _builtins.str
     @_builtins.property
     def devices(self) -> _containers.RepeatedCompositeFieldContainer[_fleet_pb2.Device]: ...
     @_builtins.property
@@ -313,10 +345,14 @@ class Hello(_message.Message):
         leader_epoch_seen: _builtins.int = ...,
         os: _builtins.str = ...,
         capabilities: _abc.Iterable[_builtins.str] | None = ...,
+        node_name: _builtins.str = ...,
+        provider: _builtins.str = ...,
+        region: _builtins.str = ...,
+        zone: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "boot_id", b"boot_id", "capabilities", b"capabilities", "devices", b"devices", "engines", b"engines", "leader_epoch_seen", b"leader_epoch_seen", "os", b"os", "protocol_version", b"protocol_version", "protocol_version_min", b"protocol_version_min"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "boot_id", b"boot_id", "capabilities", b"capabilities", "devices", b"devices", "engines", b"engines", "leader_epoch_seen", b"leader_epoch_seen", "node_name", b"node_name", "os", b"os", "protocol_version", b"protocol_version", "protocol_version_min", b"protocol_version_min", "provider", b"provider", "region", b"region", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -330,6 +366,8 @@ class Report(_message.Message):
     SENT_AT_FIELD_NUMBER: _builtins.int
     ENGINES_FIELD_NUMBER: _builtins.int
     DEVICES_FIELD_NUMBER: _builtins.int
+    HEALTH_FIELD_NUMBER: _builtins.int
+    MEMORY_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """within the session, from 1"""
     @_builtins.property
@@ -344,6 +382,14 @@ class Report(_message.Message):
     def devices(self) -> _containers.RepeatedCompositeFieldContainer[_fleet_pb2.Device]:
         """only when they changed; empty otherwise"""
 
+    @_builtins.property
+    def health(self) -> _containers.RepeatedCompositeFieldContainer[_fleet_pb2.DeviceHealth]:
+        """of every device that tells; empty in reports between two readings"""
+
+    @_builtins.property
+    def memory(self) -> _containers.RepeatedCompositeFieldContainer[_fleet_pb2.MemoryLedger]:
+        """likewise"""
+
     def __init__(
         self,
         *,
@@ -351,10 +397,12 @@ class Report(_message.Message):
         sent_at: _timestamp_pb2.Timestamp | None = ...,
         engines: _abc.Iterable[_fleet_pb2.EngineStatus] | None = ...,
         devices: _abc.Iterable[_fleet_pb2.Device] | None = ...,
+        health: _abc.Iterable[_fleet_pb2.DeviceHealth] | None = ...,
+        memory: _abc.Iterable[_fleet_pb2.MemoryLedger] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["sent_at", b"sent_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["devices", b"devices", "engines", b"engines", "sent_at", b"sent_at", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["devices", b"devices", "engines", b"engines", "health", b"health", "memory", b"memory", "sent_at", b"sent_at", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -371,11 +419,16 @@ class NodeEvent(_message.Message):
     ENGINE_ID_FIELD_NUMBER: _builtins.int
     OCCURRED_AT_FIELD_NUMBER: _builtins.int
     SEVERITY_FIELD_NUMBER: _builtins.int
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """"metrics_unreadable", "foreign_process_on_device", …"""
     message: _builtins.str
     engine_id: _builtins.str
-    severity: Global___Severity.ValueType
+    severity: _fleet_pb2.Severity.ValueType
+    device_id: _builtins.str
+    action: _builtins.str
+    """for people: what to do about it"""
     @_builtins.property
     def occurred_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -385,15 +438,277 @@ class NodeEvent(_message.Message):
         message: _builtins.str = ...,
         engine_id: _builtins.str = ...,
         occurred_at: _timestamp_pb2.Timestamp | None = ...,
-        severity: Global___Severity.ValueType = ...,
+        severity: _fleet_pb2.Severity.ValueType = ...,
+        device_id: _builtins.str = ...,
+        action: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["occurred_at", b"occurred_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine_id", b"engine_id", "kind", b"kind", "message", b"message", "occurred_at", b"occurred_at", "severity", b"severity"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "device_id", b"device_id", "engine_id", b"engine_id", "kind", b"kind", "message", b"message", "occurred_at", b"occurred_at", "severity", b"severity"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NodeEvent: _TypeAlias = NodeEvent  # noqa: Y015
+
+@_typing.final
+class RecordBatch(_message.Message):
+    """What must reach the history exactly once: kept on the node's disk until the control plane has it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPOOL_ID_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    DROPPED_TOTAL_FIELD_NUMBER: _builtins.int
+    spool_id: _builtins.str
+    """of the file that numbers them; a new file begins at 1 again"""
+    dropped_total: _builtins.int
+    """never delivered: the spool was full or too old"""
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___Record]:
+        """in order"""
+
+    def __init__(
+        self,
+        *,
+        spool_id: _builtins.str = ...,
+        records: _abc.Iterable[Global___Record] | None = ...,
+        dropped_total: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dropped_total", b"dropped_total", "records", b"records", "spool_id", b"spool_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordBatch: _TypeAlias = RecordBatch  # noqa: Y015
+
+@_typing.final
+class Record(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    SAMPLE_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """within the spool; gaps are records that were dropped"""
+    @_builtins.property
+    def sample(self) -> Global___EngineSample: ...
+    @_builtins.property
+    def request(self) -> Global___RequestRecord: ...
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        sample: Global___EngineSample | None = ...,
+        request: Global___RequestRecord | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "request", b"request", "sample", b"sample"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "request", b"request", "sample", b"sample", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["sample", "request"]  # noqa: Y015
+    _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
+
+Global___Record: _TypeAlias = Record  # noqa: Y015
+
+@_typing.final
+class EngineSample(_message.Message):
+    """An engine as it was while the control plane could not be told."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAKEN_AT_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def taken_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def status(self) -> _fleet_pb2.EngineStatus: ...
+    def __init__(
+        self,
+        *,
+        taken_at: _timestamp_pb2.Timestamp | None = ...,
+        status: _fleet_pb2.EngineStatus | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status", "taken_at", b"taken_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["status", b"status", "taken_at", b"taken_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EngineSample: _TypeAlias = EngineSample  # noqa: Y015
+
+@_typing.final
+class RequestRecord(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ENGINE_ID_FIELD_NUMBER: _builtins.int
+    INSTANCE_ID_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    STARTED_AT_FIELD_NUMBER: _builtins.int
+    FINISHED_AT_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    STATUS_CODE_FIELD_NUMBER: _builtins.int
+    PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
+    CACHED_TOKENS_FIELD_NUMBER: _builtins.int
+    OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    QUEUE_SECONDS_FIELD_NUMBER: _builtins.int
+    TTFT_SECONDS_FIELD_NUMBER: _builtins.int
+    INTER_TOKEN_SECONDS_MEAN_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    engine_id: _builtins.str
+    instance_id: _builtins.str
+    model: _builtins.str
+    tenant: _builtins.str
+    outcome: Global___RequestOutcome.ValueType
+    status_code: _builtins.int
+    """HTTP, as the engine answered; 0: it never did"""
+    prompt_tokens: _builtins.int
+    cached_tokens: _builtins.int
+    """of the prompt, found in the prefix cache"""
+    output_tokens: _builtins.int
+    queue_seconds: _builtins.float
+    """waiting inside the engine"""
+    ttft_seconds: _builtins.float
+    inter_token_seconds_mean: _builtins.float
+    @_builtins.property
+    def started_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def finished_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        engine_id: _builtins.str = ...,
+        instance_id: _builtins.str = ...,
+        model: _builtins.str = ...,
+        tenant: _builtins.str = ...,
+        started_at: _timestamp_pb2.Timestamp | None = ...,
+        finished_at: _timestamp_pb2.Timestamp | None = ...,
+        outcome: Global___RequestOutcome.ValueType = ...,
+        status_code: _builtins.int = ...,
+        prompt_tokens: _builtins.int | None = ...,
+        cached_tokens: _builtins.int | None = ...,
+        output_tokens: _builtins.int | None = ...,
+        queue_seconds: _builtins.float | None = ...,
+        ttft_seconds: _builtins.float | None = ...,
+        inter_token_seconds_mean: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cached_tokens", b"_cached_tokens", "_inter_token_seconds_mean", b"_inter_token_seconds_mean", "_output_tokens", b"_output_tokens", "_prompt_tokens", b"_prompt_tokens", "_queue_seconds", b"_queue_seconds", "_ttft_seconds", b"_ttft_seconds", "cached_tokens", b"cached_tokens", "finished_at", b"finished_at", "inter_token_seconds_mean", b"inter_token_seconds_mean", "output_tokens", b"output_tokens", "prompt_tokens", b"prompt_tokens", "queue_seconds", b"queue_seconds", "started_at", b"started_at", "ttft_seconds", b"ttft_seconds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cached_tokens", b"_cached_tokens", "_inter_token_seconds_mean", b"_inter_token_seconds_mean", "_output_tokens", b"_output_tokens", "_prompt_tokens", b"_prompt_tokens", "_queue_seconds", b"_queue_seconds", "_ttft_seconds", b"_ttft_seconds", "cached_tokens", b"cached_tokens", "engine_id", b"engine_id", "finished_at", b"finished_at", "instance_id", b"instance_id", "inter_token_seconds_mean", b"inter_token_seconds_mean", "model", b"model", "outcome", b"outcome", "output_tokens", b"output_tokens", "prompt_tokens", b"prompt_tokens", "queue_seconds", b"queue_seconds", "request_id", b"request_id", "started_at", b"started_at", "status_code", b"status_code", "tenant", b"tenant", "ttft_seconds", b"ttft_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cached_tokens: _TypeAlias = _typing.Literal["cached_tokens"]  # noqa: Y015
+    _WhichOneofArgType__cached_tokens: _TypeAlias = _typing.Literal["_cached_tokens", b"_cached_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__inter_token_seconds_mean: _TypeAlias = _typing.Literal["inter_token_seconds_mean"]  # noqa: Y015
+    _WhichOneofArgType__inter_token_seconds_mean: _TypeAlias = _typing.Literal["_inter_token_seconds_mean", b"_inter_token_seconds_mean"]  # noqa: Y015
+    _WhichOneofReturnType__output_tokens: _TypeAlias = _typing.Literal["output_tokens"]  # noqa: Y015
+    _WhichOneofArgType__output_tokens: _TypeAlias = _typing.Literal["_output_tokens", b"_output_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__prompt_tokens: _TypeAlias = _typing.Literal["prompt_tokens"]  # noqa: Y015
+    _WhichOneofArgType__prompt_tokens: _TypeAlias = _typing.Literal["_prompt_tokens", b"_prompt_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__queue_seconds: _TypeAlias = _typing.Literal["queue_seconds"]  # noqa: Y015
+    _WhichOneofArgType__queue_seconds: _TypeAlias = _typing.Literal["_queue_seconds", b"_queue_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__ttft_seconds: _TypeAlias = _typing.Literal["ttft_seconds"]  # noqa: Y015
+    _WhichOneofArgType__ttft_seconds: _TypeAlias = _typing.Literal["_ttft_seconds", b"_ttft_seconds"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cached_tokens) -> _WhichOneofReturnType__cached_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__inter_token_seconds_mean) -> _WhichOneofReturnType__inter_token_seconds_mean | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__output_tokens) -> _WhichOneofReturnType__output_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__prompt_tokens) -> _WhichOneofReturnType__prompt_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__queue_seconds) -> _WhichOneofReturnType__queue_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ttft_seconds) -> _WhichOneofReturnType__ttft_seconds | None: ...
+
+Global___RequestRecord: _TypeAlias = RequestRecord  # noqa: Y015
+
+@_typing.final
+class ResidencyUpdate(_message.Message):
+    """Which prefixes became resident in an engine's KV cache, and which are no longer. A prefix is named by the hash of the
+    request's text up to the end of a chunk (controlplane/proto/prefix_text.py).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENGINE_ID_FIELD_NUMBER: _builtins.int
+    INSTANCE_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    WHOLE_FIELD_NUMBER: _builtins.int
+    ADDED_FIELD_NUMBER: _builtins.int
+    REMOVED_FIELD_NUMBER: _builtins.int
+    CHECKSUM_FIELD_NUMBER: _builtins.int
+    CHUNKS_COUNT_FIELD_NUMBER: _builtins.int
+    BASE_VERSION_FIELD_NUMBER: _builtins.int
+    engine_id: _builtins.str
+    instance_id: _builtins.str
+    version: _builtins.int
+    """after this update"""
+    whole: _builtins.bool
+    """forget what you knew of this engine: `added` is everything"""
+    checksum: _builtins.int
+    """after this update: all resident hashes added up modulo 2^64"""
+    chunks_count: _builtins.int
+    """after this update"""
+    base_version: _builtins.int
+    """the version that this update starts from; a gap means: ask for the whole"""
+    @_builtins.property
+    def added(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def removed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        engine_id: _builtins.str = ...,
+        instance_id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        whole: _builtins.bool = ...,
+        added: _abc.Iterable[_builtins.int] | None = ...,
+        removed: _abc.Iterable[_builtins.int] | None = ...,
+        checksum: _builtins.int = ...,
+        chunks_count: _builtins.int = ...,
+        base_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "base_version", b"base_version", "checksum", b"checksum", "chunks_count", b"chunks_count", "engine_id", b"engine_id", "instance_id", b"instance_id", "removed", b"removed", "version", b"version", "whole", b"whole"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResidencyUpdate: _TypeAlias = ResidencyUpdate  # noqa: Y015
+
+@_typing.final
+class LogLines(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    problem: _builtins.str
+    """why there are none, for people"""
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """oldest first"""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        lines: _abc.Iterable[_builtins.str] | None = ...,
+        problem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines", "problem", b"problem", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LogLines: _TypeAlias = LogLines  # noqa: Y015
 
 @_typing.final
 class CommandOutcome(_message.Message):
@@ -432,24 +747,36 @@ class ControlMessage(_message.Message):
     WELCOME_FIELD_NUMBER: _builtins.int
     COMMAND_FIELD_NUMBER: _builtins.int
     OUTCOME_RECEIVED_FIELD_NUMBER: _builtins.int
+    RECORDS_RECEIVED_FIELD_NUMBER: _builtins.int
+    RESIDENCY_WANTED_FIELD_NUMBER: _builtins.int
+    LOG_WANTED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome: ...
     @_builtins.property
     def command(self) -> Global___Command: ...
     @_builtins.property
     def outcome_received(self) -> Global___OutcomeReceived: ...
+    @_builtins.property
+    def records_received(self) -> Global___RecordsReceived: ...
+    @_builtins.property
+    def residency_wanted(self) -> Global___ResidencyWanted: ...
+    @_builtins.property
+    def log_wanted(self) -> Global___LogWanted: ...
     def __init__(
         self,
         *,
         welcome: Global___Welcome | None = ...,
         command: Global___Command | None = ...,
         outcome_received: Global___OutcomeReceived | None = ...,
+        records_received: Global___RecordsReceived | None = ...,
+        residency_wanted: Global___ResidencyWanted | None = ...,
+        log_wanted: Global___LogWanted | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command", b"command", "outcome_received", b"outcome_received", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command", b"command", "log_wanted", b"log_wanted", "outcome_received", b"outcome_received", "records_received", b"records_received", "residency_wanted", b"residency_wanted", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command", b"command", "outcome_received", b"outcome_received", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command", b"command", "log_wanted", b"log_wanted", "outcome_received", b"outcome_received", "records_received", b"records_received", "residency_wanted", b"residency_wanted", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["welcome", "command", "outcome_received"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["welcome", "command", "outcome_received", "records_received", "residency_wanted", "log_wanted"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -503,6 +830,10 @@ class Command(_message.Message):
     ENGINE_ID_FIELD_NUMBER: _builtins.int
     START_FIELD_NUMBER: _builtins.int
     STOP_FIELD_NUMBER: _builtins.int
+    LOAD_ADAPTER_FIELD_NUMBER: _builtins.int
+    UNLOAD_ADAPTER_FIELD_NUMBER: _builtins.int
+    PROBE_FIELD_NUMBER: _builtins.int
+    REPORT_INTERVAL_FIELD_NUMBER: _builtins.int
     command_id: _builtins.str
     """the same id is carried out once, however often it arrives"""
     leader_epoch: _builtins.int
@@ -514,6 +845,18 @@ class Command(_message.Message):
     def start(self) -> Global___StartEngine: ...
     @_builtins.property
     def stop(self) -> Global___StopEngine: ...
+    @_builtins.property
+    def load_adapter(self) -> Global___LoadAdapter: ...
+    @_builtins.property
+    def unload_adapter(self) -> Global___UnloadAdapter: ...
+    @_builtins.property
+    def probe(self) -> Global___ProbeDevices:
+        """engine_id and generation are empty"""
+
+    @_builtins.property
+    def report_interval(self) -> Global___SetReportInterval:
+        """likewise"""
+
     def __init__(
         self,
         *,
@@ -523,12 +866,16 @@ class Command(_message.Message):
         engine_id: _builtins.str = ...,
         start: Global___StartEngine | None = ...,
         stop: Global___StopEngine | None = ...,
+        load_adapter: Global___LoadAdapter | None = ...,
+        unload_adapter: Global___UnloadAdapter | None = ...,
+        probe: Global___ProbeDevices | None = ...,
+        report_interval: Global___SetReportInterval | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "start", b"start", "stop", b"stop"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "load_adapter", b"load_adapter", "probe", b"probe", "report_interval", b"report_interval", "start", b"start", "stop", b"stop", "unload_adapter", b"unload_adapter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "command_id", b"command_id", "engine_id", b"engine_id", "generation", b"generation", "leader_epoch", b"leader_epoch", "start", b"start", "stop", b"stop"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "command_id", b"command_id", "engine_id", b"engine_id", "generation", b"generation", "leader_epoch", b"leader_epoch", "load_adapter", b"load_adapter", "probe", b"probe", "report_interval", b"report_interval", "start", b"start", "stop", b"stop", "unload_adapter", b"unload_adapter"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["start", "stop"]  # noqa: Y015
+    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["start", "stop", "load_adapter", "unload_adapter", "probe", "report_interval"]  # noqa: Y015
     _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_action) -> _WhichOneofReturnType_action | None: ...
 
@@ -597,3 +944,158 @@ class OutcomeReceived(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OutcomeReceived: _TypeAlias = OutcomeReceived  # noqa: Y015
+
+@_typing.final
+class LoadAdapter(_message.Message):
+    """A LoRA adapter, served under its own name beside the engine's model. It is loaded again when the engine restarts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """that clients ask for"""
+    source: _builtins.str
+    """a path on the node"""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        source: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoadAdapter: _TypeAlias = LoadAdapter  # noqa: Y015
+
+@_typing.final
+class UnloadAdapter(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnloadAdapter: _TypeAlias = UnloadAdapter  # noqa: Y015
+
+@_typing.final
+class ProbeDevices(_message.Message):
+    """Measures the roofs of every device."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORCE_FIELD_NUMBER: _builtins.int
+    force: _builtins.bool
+    """also while an engine runs, which then is slower and disturbs the figures"""
+    def __init__(
+        self,
+        *,
+        force: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["force", b"force"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProbeDevices: _TypeAlias = ProbeDevices  # noqa: Y015
+
+@_typing.final
+class SetReportInterval(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SECONDS_FIELD_NUMBER: _builtins.int
+    seconds: _builtins.float
+    """until the session ends"""
+    def __init__(
+        self,
+        *,
+        seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["seconds", b"seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetReportInterval: _TypeAlias = SetReportInterval  # noqa: Y015
+
+@_typing.final
+class RecordsReceived(_message.Message):
+    """Everything up to and including this record is durable here: the node may forget it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPOOL_ID_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    spool_id: _builtins.str
+    sequence: _builtins.int
+    def __init__(
+        self,
+        *,
+        spool_id: _builtins.str = ...,
+        sequence: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sequence", b"sequence", "spool_id", b"spool_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordsReceived: _TypeAlias = RecordsReceived  # noqa: Y015
+
+@_typing.final
+class ResidencyWanted(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENGINE_ID_FIELD_NUMBER: _builtins.int
+    engine_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        engine_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine_id", b"engine_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResidencyWanted: _TypeAlias = ResidencyWanted  # noqa: Y015
+
+@_typing.final
+class LogWanted(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ENGINE_ID_FIELD_NUMBER: _builtins.int
+    LINES_MAX_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    engine_id: _builtins.str
+    lines_max: _builtins.int
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        engine_id: _builtins.str = ...,
+        lines_max: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine_id", b"engine_id", "lines_max", b"lines_max", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LogWanted: _TypeAlias = LogWanted  # noqa: Y015

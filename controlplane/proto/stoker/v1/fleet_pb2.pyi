@@ -85,6 +85,52 @@ TRUST_UNSUPPORTED: Trust.ValueType  # 4
 """the source cannot tell this at all"""
 Global___Trust: _TypeAlias = Trust  # noqa: Y015
 
+class _Severity:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SeverityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Severity.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SEVERITY_UNSPECIFIED: _Severity.ValueType  # 0
+    SEVERITY_INFO: _Severity.ValueType  # 1
+    SEVERITY_WARNING: _Severity.ValueType  # 2
+    SEVERITY_ERROR: _Severity.ValueType  # 3
+
+class Severity(_Severity, metaclass=_SeverityEnumTypeWrapper): ...
+
+SEVERITY_UNSPECIFIED: Severity.ValueType  # 0
+SEVERITY_INFO: Severity.ValueType  # 1
+SEVERITY_WARNING: Severity.ValueType  # 2
+SEVERITY_ERROR: Severity.ValueType  # 3
+Global___Severity: _TypeAlias = Severity  # noqa: Y015
+
+class _MemoryUse:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MemoryUseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MemoryUse.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MEMORY_USE_UNSPECIFIED: _MemoryUse.ValueType  # 0
+    MEMORY_USE_WEIGHTS: _MemoryUse.ValueType  # 1
+    MEMORY_USE_KV_CACHE: _MemoryUse.ValueType  # 2
+    MEMORY_USE_ACTIVATIONS: _MemoryUse.ValueType  # 3
+    """activations, graphs and the runtime: what an engine holds beside the two above"""
+    MEMORY_USE_OTHER: _MemoryUse.ValueType  # 4
+    """processes that are no engine of ours"""
+    MEMORY_USE_FREE: _MemoryUse.ValueType  # 5
+
+class MemoryUse(_MemoryUse, metaclass=_MemoryUseEnumTypeWrapper): ...
+
+MEMORY_USE_UNSPECIFIED: MemoryUse.ValueType  # 0
+MEMORY_USE_WEIGHTS: MemoryUse.ValueType  # 1
+MEMORY_USE_KV_CACHE: MemoryUse.ValueType  # 2
+MEMORY_USE_ACTIVATIONS: MemoryUse.ValueType  # 3
+"""activations, graphs and the runtime: what an engine holds beside the two above"""
+MEMORY_USE_OTHER: MemoryUse.ValueType  # 4
+"""processes that are no engine of ours"""
+MEMORY_USE_FREE: MemoryUse.ValueType  # 5
+Global___MemoryUse: _TypeAlias = MemoryUse  # noqa: Y015
+
 class _EngineState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -117,6 +163,31 @@ ENGINE_STATE_BACKING_OFF: EngineState.ValueType  # 6
 ENGINE_STATE_FAILED: EngineState.ValueType  # 7
 """will not be started again without an operator"""
 Global___EngineState: _TypeAlias = EngineState  # noqa: Y015
+
+class _InsideState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _InsideStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_InsideState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    INSIDE_STATE_UNSPECIFIED: _InsideState.ValueType  # 0
+    INSIDE_STATE_ACTIVE: _InsideState.ValueType  # 1
+    """the plug-in speaks"""
+    INSIDE_STATE_DEGRADED: _InsideState.ValueType  # 2
+    """some of its interfaces are not as expected; figures come from /metrics"""
+    INSIDE_STATE_SILENT: _InsideState.ValueType  # 3
+    """nothing was heard of it yet, or no more"""
+
+class InsideState(_InsideState, metaclass=_InsideStateEnumTypeWrapper): ...
+
+INSIDE_STATE_UNSPECIFIED: InsideState.ValueType  # 0
+INSIDE_STATE_ACTIVE: InsideState.ValueType  # 1
+"""the plug-in speaks"""
+INSIDE_STATE_DEGRADED: InsideState.ValueType  # 2
+"""some of its interfaces are not as expected; figures come from /metrics"""
+INSIDE_STATE_SILENT: InsideState.ValueType  # 3
+"""nothing was heard of it yet, or no more"""
+Global___InsideState: _TypeAlias = InsideState  # noqa: Y015
 
 @_typing.final
 class Ceiling(_message.Message):
@@ -235,6 +306,310 @@ class Histogram(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Histogram: _TypeAlias = Histogram  # noqa: Y015
+
+@_typing.final
+class Fault(_message.Message):
+    """Something wrong with a device, for as long as it is wrong."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    SEVERITY_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """"xid", "ecc_uncorrected", "thermal_throttle", …"""
+    severity: Global___Severity.ValueType
+    message: _builtins.str
+    """for people: what is wrong"""
+    action: _builtins.str
+    """for people: what to do about it"""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        severity: Global___Severity.ValueType = ...,
+        message: _builtins.str = ...,
+        action: _builtins.str = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "kind", b"kind", "message", b"message", "severity", b"severity", "since", b"since"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Fault: _TypeAlias = Fault  # noqa: Y015
+
+@_typing.final
+class DeviceHealth(_message.Message):
+    """How a device is doing. Unset: this device, driver or machine does not tell."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    MEASURED_AT_FIELD_NUMBER: _builtins.int
+    MEMORY_USED_BYTES_FIELD_NUMBER: _builtins.int
+    TEMPERATURE_CELSIUS_FIELD_NUMBER: _builtins.int
+    TEMPERATURE_LIMIT_CELSIUS_FIELD_NUMBER: _builtins.int
+    POWER_WATTS_FIELD_NUMBER: _builtins.int
+    POWER_LIMIT_WATTS_FIELD_NUMBER: _builtins.int
+    COMPUTE_CLOCK_HERTZ_FIELD_NUMBER: _builtins.int
+    COMPUTE_CLOCK_MAX_HERTZ_FIELD_NUMBER: _builtins.int
+    MEMORY_CLOCK_HERTZ_FIELD_NUMBER: _builtins.int
+    THROTTLE_REASONS_FIELD_NUMBER: _builtins.int
+    ECC_CORRECTED_COUNT_FIELD_NUMBER: _builtins.int
+    ECC_UNCORRECTED_COUNT_FIELD_NUMBER: _builtins.int
+    ROWS_REMAPPED_COUNT_FIELD_NUMBER: _builtins.int
+    PCIE_GENERATION_FIELD_NUMBER: _builtins.int
+    PCIE_GENERATION_MAX_FIELD_NUMBER: _builtins.int
+    PCIE_WIDTH_FIELD_NUMBER: _builtins.int
+    PCIE_WIDTH_MAX_FIELD_NUMBER: _builtins.int
+    NVLINKS_ACTIVE_COUNT_FIELD_NUMBER: _builtins.int
+    NVLINKS_COUNT_FIELD_NUMBER: _builtins.int
+    RECENT_XIDS_FIELD_NUMBER: _builtins.int
+    FAULTS_FIELD_NUMBER: _builtins.int
+    device_id: _builtins.str
+    memory_used_bytes: _builtins.int
+    temperature_celsius: _builtins.float
+    temperature_limit_celsius: _builtins.float
+    """where the device begins to slow down"""
+    power_watts: _builtins.float
+    power_limit_watts: _builtins.float
+    compute_clock_hertz: _builtins.float
+    compute_clock_max_hertz: _builtins.float
+    memory_clock_hertz: _builtins.float
+    ecc_corrected_count: _builtins.int
+    ecc_uncorrected_count: _builtins.int
+    rows_remapped_count: _builtins.int
+    """or pages retired, on older devices"""
+    pcie_generation: _builtins.int
+    pcie_generation_max: _builtins.int
+    pcie_width: _builtins.int
+    pcie_width_max: _builtins.int
+    nvlinks_active_count: _builtins.int
+    nvlinks_count: _builtins.int
+    @_builtins.property
+    def measured_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def throttle_reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """those that cost speed: "power_cap", "hw_thermal", …"""
+
+    @_builtins.property
+    def recent_xids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def faults(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fault]: ...
+    def __init__(
+        self,
+        *,
+        device_id: _builtins.str = ...,
+        measured_at: _timestamp_pb2.Timestamp | None = ...,
+        memory_used_bytes: _builtins.int | None = ...,
+        temperature_celsius: _builtins.float | None = ...,
+        temperature_limit_celsius: _builtins.float | None = ...,
+        power_watts: _builtins.float | None = ...,
+        power_limit_watts: _builtins.float | None = ...,
+        compute_clock_hertz: _builtins.float | None = ...,
+        compute_clock_max_hertz: _builtins.float | None = ...,
+        memory_clock_hertz: _builtins.float | None = ...,
+        throttle_reasons: _abc.Iterable[_builtins.str] | None = ...,
+        ecc_corrected_count: _builtins.int | None = ...,
+        ecc_uncorrected_count: _builtins.int | None = ...,
+        rows_remapped_count: _builtins.int | None = ...,
+        pcie_generation: _builtins.int | None = ...,
+        pcie_generation_max: _builtins.int | None = ...,
+        pcie_width: _builtins.int | None = ...,
+        pcie_width_max: _builtins.int | None = ...,
+        nvlinks_active_count: _builtins.int | None = ...,
+        nvlinks_count: _builtins.int | None = ...,
+        recent_xids: _abc.Iterable[_builtins.int] | None = ...,
+        faults: _abc.Iterable[Global___Fault] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_compute_clock_hertz", b"_compute_clock_hertz", "_compute_clock_max_hertz", b"_compute_clock_max_hertz", "_ecc_corrected_count", b"_ecc_corrected_count", "_ecc_uncorrected_count", b"_ecc_uncorrected_count", "_memory_clock_hertz", b"_memory_clock_hertz", "_memory_used_bytes", b"_memory_used_bytes", "_nvlinks_active_count", b"_nvlinks_active_count", "_nvlinks_count", b"_nvlinks_count", "_pcie_generation", b"_pcie_generation", "_pcie_generation_max", b"_pcie_generation_max", "_pcie_width", b"_pcie_width", "_pcie_width_max", b"_pcie_width_max", "_power_limit_watts", b"_power_limit_watts", "_power_watts", b"_power_watts", "_rows_remapped_count", b"_rows_remapped_count", "_temperature_celsius", b"_temperature_celsius", "_temperature_limit_celsius", b"_temperature_limit_celsius", "compute_clock_hertz", b"compute_clock_hertz", "compute_clock_max_hertz", b"compute_clock_max_hertz", "ecc_corrected_count", b"ecc_corrected_count", "ecc_uncorrected_count", b"ecc_uncorrected_count", "measured_at", b"measured_at", "memory_clock_hertz", b"memory_clock_hertz", "memory_used_bytes", b"memory_used_bytes", "nvlinks_active_count", b"nvlinks_active_count", "nvlinks_count", b"nvlinks_count", "pcie_generation", b"pcie_generation", "pcie_generation_max", b"pcie_generation_max", "pcie_width", b"pcie_width", "pcie_width_max", b"pcie_width_max", "power_limit_watts", b"power_limit_watts", "power_watts", b"power_watts", "rows_remapped_count", b"rows_remapped_count", "temperature_celsius", b"temperature_celsius", "temperature_limit_celsius", b"temperature_limit_celsius"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_compute_clock_hertz", b"_compute_clock_hertz", "_compute_clock_max_hertz", b"_compute_clock_max_hertz", "_ecc_corrected_count", b"_ecc_corrected_count", "_ecc_uncorrected_count", b"_ecc_uncorrected_count", "_memory_clock_hertz", b"_memory_clock_hertz", "_memory_used_bytes", b"_memory_used_bytes", "_nvlinks_active_count", b"_nvlinks_active_count", "_nvlinks_count", b"_nvlinks_count", "_pcie_generation", b"_pcie_generation", "_pcie_generation_max", b"_pcie_generation_max", "_pcie_width", b"_pcie_width", "_pcie_width_max", b"_pcie_width_max", "_power_limit_watts", b"_power_limit_watts", "_power_watts", b"_power_watts", "_rows_remapped_count", b"_rows_remapped_count", "_temperature_celsius", b"_temperature_celsius", "_temperature_limit_celsius", b"_temperature_limit_celsius", "compute_clock_hertz", b"compute_clock_hertz", "compute_clock_max_hertz", b"compute_clock_max_hertz", "device_id", b"device_id", "ecc_corrected_count", b"ecc_corrected_count", "ecc_uncorrected_count", b"ecc_uncorrected_count", "faults", b"faults", "measured_at", b"measured_at", "memory_clock_hertz", b"memory_clock_hertz", "memory_used_bytes", b"memory_used_bytes", "nvlinks_active_count", b"nvlinks_active_count", "nvlinks_count", b"nvlinks_count", "pcie_generation", b"pcie_generation", "pcie_generation_max", b"pcie_generation_max", "pcie_width", b"pcie_width", "pcie_width_max", b"pcie_width_max", "power_limit_watts", b"power_limit_watts", "power_watts", b"power_watts", "recent_xids", b"recent_xids", "rows_remapped_count", b"rows_remapped_count", "temperature_celsius", b"temperature_celsius", "temperature_limit_celsius", b"temperature_limit_celsius", "throttle_reasons", b"throttle_reasons"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__compute_clock_hertz: _TypeAlias = _typing.Literal["compute_clock_hertz"]  # noqa: Y015
+    _WhichOneofArgType__compute_clock_hertz: _TypeAlias = _typing.Literal["_compute_clock_hertz", b"_compute_clock_hertz"]  # noqa: Y015
+    _WhichOneofReturnType__compute_clock_max_hertz: _TypeAlias = _typing.Literal["compute_clock_max_hertz"]  # noqa: Y015
+    _WhichOneofArgType__compute_clock_max_hertz: _TypeAlias = _typing.Literal["_compute_clock_max_hertz", b"_compute_clock_max_hertz"]  # noqa: Y015
+    _WhichOneofReturnType__ecc_corrected_count: _TypeAlias = _typing.Literal["ecc_corrected_count"]  # noqa: Y015
+    _WhichOneofArgType__ecc_corrected_count: _TypeAlias = _typing.Literal["_ecc_corrected_count", b"_ecc_corrected_count"]  # noqa: Y015
+    _WhichOneofReturnType__ecc_uncorrected_count: _TypeAlias = _typing.Literal["ecc_uncorrected_count"]  # noqa: Y015
+    _WhichOneofArgType__ecc_uncorrected_count: _TypeAlias = _typing.Literal["_ecc_uncorrected_count", b"_ecc_uncorrected_count"]  # noqa: Y015
+    _WhichOneofReturnType__memory_clock_hertz: _TypeAlias = _typing.Literal["memory_clock_hertz"]  # noqa: Y015
+    _WhichOneofArgType__memory_clock_hertz: _TypeAlias = _typing.Literal["_memory_clock_hertz", b"_memory_clock_hertz"]  # noqa: Y015
+    _WhichOneofReturnType__memory_used_bytes: _TypeAlias = _typing.Literal["memory_used_bytes"]  # noqa: Y015
+    _WhichOneofArgType__memory_used_bytes: _TypeAlias = _typing.Literal["_memory_used_bytes", b"_memory_used_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__nvlinks_active_count: _TypeAlias = _typing.Literal["nvlinks_active_count"]  # noqa: Y015
+    _WhichOneofArgType__nvlinks_active_count: _TypeAlias = _typing.Literal["_nvlinks_active_count", b"_nvlinks_active_count"]  # noqa: Y015
+    _WhichOneofReturnType__nvlinks_count: _TypeAlias = _typing.Literal["nvlinks_count"]  # noqa: Y015
+    _WhichOneofArgType__nvlinks_count: _TypeAlias = _typing.Literal["_nvlinks_count", b"_nvlinks_count"]  # noqa: Y015
+    _WhichOneofReturnType__pcie_generation: _TypeAlias = _typing.Literal["pcie_generation"]  # noqa: Y015
+    _WhichOneofArgType__pcie_generation: _TypeAlias = _typing.Literal["_pcie_generation", b"_pcie_generation"]  # noqa: Y015
+    _WhichOneofReturnType__pcie_generation_max: _TypeAlias = _typing.Literal["pcie_generation_max"]  # noqa: Y015
+    _WhichOneofArgType__pcie_generation_max: _TypeAlias = _typing.Literal["_pcie_generation_max", b"_pcie_generation_max"]  # noqa: Y015
+    _WhichOneofReturnType__pcie_width: _TypeAlias = _typing.Literal["pcie_width"]  # noqa: Y015
+    _WhichOneofArgType__pcie_width: _TypeAlias = _typing.Literal["_pcie_width", b"_pcie_width"]  # noqa: Y015
+    _WhichOneofReturnType__pcie_width_max: _TypeAlias = _typing.Literal["pcie_width_max"]  # noqa: Y015
+    _WhichOneofArgType__pcie_width_max: _TypeAlias = _typing.Literal["_pcie_width_max", b"_pcie_width_max"]  # noqa: Y015
+    _WhichOneofReturnType__power_limit_watts: _TypeAlias = _typing.Literal["power_limit_watts"]  # noqa: Y015
+    _WhichOneofArgType__power_limit_watts: _TypeAlias = _typing.Literal["_power_limit_watts", b"_power_limit_watts"]  # noqa: Y015
+    _WhichOneofReturnType__power_watts: _TypeAlias = _typing.Literal["power_watts"]  # noqa: Y015
+    _WhichOneofArgType__power_watts: _TypeAlias = _typing.Literal["_power_watts", b"_power_watts"]  # noqa: Y015
+    _WhichOneofReturnType__rows_remapped_count: _TypeAlias = _typing.Literal["rows_remapped_count"]  # noqa: Y015
+    _WhichOneofArgType__rows_remapped_count: _TypeAlias = _typing.Literal["_rows_remapped_count", b"_rows_remapped_count"]  # noqa: Y015
+    _WhichOneofReturnType__temperature_celsius: _TypeAlias = _typing.Literal["temperature_celsius"]  # noqa: Y015
+    _WhichOneofArgType__temperature_celsius: _TypeAlias = _typing.Literal["_temperature_celsius", b"_temperature_celsius"]  # noqa: Y015
+    _WhichOneofReturnType__temperature_limit_celsius: _TypeAlias = _typing.Literal["temperature_limit_celsius"]  # noqa: Y015
+    _WhichOneofArgType__temperature_limit_celsius: _TypeAlias = _typing.Literal["_temperature_limit_celsius", b"_temperature_limit_celsius"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__compute_clock_hertz) -> _WhichOneofReturnType__compute_clock_hertz | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__compute_clock_max_hertz) -> _WhichOneofReturnType__compute_clock_max_hertz | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ecc_corrected_count) -> _WhichOneofReturnType__ecc_corrected_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ecc_uncorrected_count) -> _WhichOneofReturnType__ecc_uncorrected_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_clock_hertz) -> _WhichOneofReturnType__memory_clock_hertz | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_used_bytes) -> _WhichOneofReturnType__memory_used_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__nvlinks_active_count) -> _WhichOneofReturnType__nvlinks_active_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__nvlinks_count) -> _WhichOneofReturnType__nvlinks_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pcie_generation) -> _WhichOneofReturnType__pcie_generation | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pcie_generation_max) -> _WhichOneofReturnType__pcie_generation_max | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pcie_width) -> _WhichOneofReturnType__pcie_width | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pcie_width_max) -> _WhichOneofReturnType__pcie_width_max | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__power_limit_watts) -> _WhichOneofReturnType__power_limit_watts | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__power_watts) -> _WhichOneofReturnType__power_watts | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rows_remapped_count) -> _WhichOneofReturnType__rows_remapped_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature_celsius) -> _WhichOneofReturnType__temperature_celsius | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature_limit_celsius) -> _WhichOneofReturnType__temperature_limit_celsius | None: ...
+
+Global___DeviceHealth: _TypeAlias = DeviceHealth  # noqa: Y015
+
+@_typing.final
+class MemoryPortion(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USE_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    ENGINE_ID_FIELD_NUMBER: _builtins.int
+    use: Global___MemoryUse.ValueType
+    bytes: _builtins.int
+    source: Global___Source.ValueType
+    engine_id: _builtins.str
+    """"" for other and free"""
+    def __init__(
+        self,
+        *,
+        use: Global___MemoryUse.ValueType = ...,
+        bytes: _builtins.int = ...,
+        source: Global___Source.ValueType = ...,
+        engine_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "engine_id", b"engine_id", "source", b"source", "use", b"use"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemoryPortion: _TypeAlias = MemoryPortion  # noqa: Y015
+
+@_typing.final
+class KvHeadroom(_message.Message):
+    """What could still be given to an engine's KV cache out of what is free."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENGINE_ID_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    REQUESTS_COUNT_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    engine_id: _builtins.str
+    bytes: _builtins.int
+    tokens: _builtins.int
+    requests_count: _builtins.float
+    """concurrent requests of the recent mean length"""
+    source: Global___Source.ValueType
+    def __init__(
+        self,
+        *,
+        engine_id: _builtins.str = ...,
+        bytes: _builtins.int = ...,
+        tokens: _builtins.int | None = ...,
+        requests_count: _builtins.float | None = ...,
+        source: Global___Source.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_requests_count", b"_requests_count", "_tokens", b"_tokens", "requests_count", b"requests_count", "tokens", b"tokens"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_requests_count", b"_requests_count", "_tokens", b"_tokens", "bytes", b"bytes", "engine_id", b"engine_id", "requests_count", b"requests_count", "source", b"source", "tokens", b"tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__requests_count: _TypeAlias = _typing.Literal["requests_count"]  # noqa: Y015
+    _WhichOneofArgType__requests_count: _TypeAlias = _typing.Literal["_requests_count", b"_requests_count"]  # noqa: Y015
+    _WhichOneofReturnType__tokens: _TypeAlias = _typing.Literal["tokens"]  # noqa: Y015
+    _WhichOneofArgType__tokens: _TypeAlias = _typing.Literal["_tokens", b"_tokens"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__requests_count) -> _WhichOneofReturnType__requests_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tokens) -> _WhichOneofReturnType__tokens | None: ...
+
+Global___KvHeadroom: _TypeAlias = KvHeadroom  # noqa: Y015
+
+@_typing.final
+class MemoryLedger(_message.Message):
+    """Where a device's memory is. The portions add up to the total; what is not known of it is in none of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    MEASURED_AT_FIELD_NUMBER: _builtins.int
+    TOTAL_BYTES_FIELD_NUMBER: _builtins.int
+    PORTIONS_FIELD_NUMBER: _builtins.int
+    HEADROOM_FIELD_NUMBER: _builtins.int
+    device_id: _builtins.str
+    total_bytes: _builtins.int
+    @_builtins.property
+    def measured_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def portions(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemoryPortion]: ...
+    @_builtins.property
+    def headroom(self) -> _containers.RepeatedCompositeFieldContainer[Global___KvHeadroom]: ...
+    def __init__(
+        self,
+        *,
+        device_id: _builtins.str = ...,
+        measured_at: _timestamp_pb2.Timestamp | None = ...,
+        total_bytes: _builtins.int | None = ...,
+        portions: _abc.Iterable[Global___MemoryPortion] | None = ...,
+        headroom: _abc.Iterable[Global___KvHeadroom] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_total_bytes", b"_total_bytes", "measured_at", b"measured_at", "total_bytes", b"total_bytes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total_bytes", b"_total_bytes", "device_id", b"device_id", "headroom", b"headroom", "measured_at", b"measured_at", "portions", b"portions", "total_bytes", b"total_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__total_bytes: _TypeAlias = _typing.Literal["total_bytes"]  # noqa: Y015
+    _WhichOneofArgType__total_bytes: _TypeAlias = _typing.Literal["_total_bytes", b"_total_bytes"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__total_bytes) -> _WhichOneofReturnType__total_bytes | None: ...
+
+Global___MemoryLedger: _TypeAlias = MemoryLedger  # noqa: Y015
 
 @_typing.final
 class EngineCounters(_message.Message):
@@ -383,6 +758,312 @@ class EngineGauges(_message.Message):
 Global___EngineGauges: _TypeAlias = EngineGauges  # noqa: Y015
 
 @_typing.final
+class ModelShape(_message.Message):
+    """The model as the engine holds it: what FLOPs, bytes and KV tokens are computed from."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARAMETERS_COUNT_FIELD_NUMBER: _builtins.int
+    ACTIVE_PARAMETERS_COUNT_FIELD_NUMBER: _builtins.int
+    LAYERS_COUNT_FIELD_NUMBER: _builtins.int
+    HIDDEN_SIZE_FIELD_NUMBER: _builtins.int
+    ATTENTION_HEADS_COUNT_FIELD_NUMBER: _builtins.int
+    KV_HEADS_COUNT_FIELD_NUMBER: _builtins.int
+    HEAD_SIZE_FIELD_NUMBER: _builtins.int
+    VOCABULARY_SIZE_FIELD_NUMBER: _builtins.int
+    WEIGHTS_BYTES_FIELD_NUMBER: _builtins.int
+    KV_BLOCK_TOKENS_FIELD_NUMBER: _builtins.int
+    KV_BLOCKS_COUNT_FIELD_NUMBER: _builtins.int
+    KV_BYTES_PER_TOKEN_FIELD_NUMBER: _builtins.int
+    SEQUENCES_MAX_FIELD_NUMBER: _builtins.int
+    BATCHED_TOKENS_MAX_FIELD_NUMBER: _builtins.int
+    TENSOR_PARALLEL_FIELD_NUMBER: _builtins.int
+    parameters_count: _builtins.int
+    active_parameters_count: _builtins.int
+    """per token; fewer than all of them in a mixture of experts"""
+    layers_count: _builtins.int
+    hidden_size: _builtins.int
+    attention_heads_count: _builtins.int
+    kv_heads_count: _builtins.int
+    head_size: _builtins.int
+    vocabulary_size: _builtins.int
+    weights_bytes: _builtins.int
+    """on all devices of the engine together"""
+    kv_block_tokens: _builtins.int
+    kv_blocks_count: _builtins.int
+    kv_bytes_per_token: _builtins.float
+    """on all devices together"""
+    sequences_max: _builtins.int
+    """in one batch"""
+    batched_tokens_max: _builtins.int
+    """in one step"""
+    tensor_parallel: _builtins.int
+    def __init__(
+        self,
+        *,
+        parameters_count: _builtins.int | None = ...,
+        active_parameters_count: _builtins.int | None = ...,
+        layers_count: _builtins.int | None = ...,
+        hidden_size: _builtins.int | None = ...,
+        attention_heads_count: _builtins.int | None = ...,
+        kv_heads_count: _builtins.int | None = ...,
+        head_size: _builtins.int | None = ...,
+        vocabulary_size: _builtins.int | None = ...,
+        weights_bytes: _builtins.int | None = ...,
+        kv_block_tokens: _builtins.int | None = ...,
+        kv_blocks_count: _builtins.int | None = ...,
+        kv_bytes_per_token: _builtins.float | None = ...,
+        sequences_max: _builtins.int | None = ...,
+        batched_tokens_max: _builtins.int | None = ...,
+        tensor_parallel: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_active_parameters_count", b"_active_parameters_count", "_attention_heads_count", b"_attention_heads_count", "_batched_tokens_max", b"_batched_tokens_max", "_head_size", b"_head_size", "_hidden_size", b"_hidden_size", "_kv_block_tokens", b"_kv_block_tokens", "_kv_blocks_count", b"_kv_blocks_count", "_kv_bytes_per_token", b"_kv_bytes_per_token", "_kv_heads_count", b"_kv_heads_count", "_layers_count", b"_layers_count", "_parameters_count", b"_parameters_count", "_sequences_max", b"_sequences_max", "_tensor_parallel", b"_tensor_parallel", "_vocabulary_size", b"_vocabulary_size", "_weights_bytes", b"_weights_bytes", "active_parameters_count", b"active_parameters_count", "attention_heads_count", b"attention_heads_count", "batched_tokens_max", b"batched_tokens_max", "head_size", b"head_size", "hidden_size", b"hidden_size", "kv_block_tokens", b"kv_block_tokens", "kv_blocks_count", b"kv_blocks_count", "kv_bytes_per_token", b"kv_bytes_per_token", "kv_heads_count", b"kv_heads_count", "layers_count", b"layers_count", "parameters_count", b"parameters_count", "sequences_max", b"sequences_max", "tensor_parallel", b"tensor_parallel", "vocabulary_size", b"vocabulary_size", "weights_bytes", b"weights_bytes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_active_parameters_count", b"_active_parameters_count", "_attention_heads_count", b"_attention_heads_count", "_batched_tokens_max", b"_batched_tokens_max", "_head_size", b"_head_size", "_hidden_size", b"_hidden_size", "_kv_block_tokens", b"_kv_block_tokens", "_kv_blocks_count", b"_kv_blocks_count", "_kv_bytes_per_token", b"_kv_bytes_per_token", "_kv_heads_count", b"_kv_heads_count", "_layers_count", b"_layers_count", "_parameters_count", b"_parameters_count", "_sequences_max", b"_sequences_max", "_tensor_parallel", b"_tensor_parallel", "_vocabulary_size", b"_vocabulary_size", "_weights_bytes", b"_weights_bytes", "active_parameters_count", b"active_parameters_count", "attention_heads_count", b"attention_heads_count", "batched_tokens_max", b"batched_tokens_max", "head_size", b"head_size", "hidden_size", b"hidden_size", "kv_block_tokens", b"kv_block_tokens", "kv_blocks_count", b"kv_blocks_count", "kv_bytes_per_token", b"kv_bytes_per_token", "kv_heads_count", b"kv_heads_count", "layers_count", b"layers_count", "parameters_count", b"parameters_count", "sequences_max", b"sequences_max", "tensor_parallel", b"tensor_parallel", "vocabulary_size", b"vocabulary_size", "weights_bytes", b"weights_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__active_parameters_count: _TypeAlias = _typing.Literal["active_parameters_count"]  # noqa: Y015
+    _WhichOneofArgType__active_parameters_count: _TypeAlias = _typing.Literal["_active_parameters_count", b"_active_parameters_count"]  # noqa: Y015
+    _WhichOneofReturnType__attention_heads_count: _TypeAlias = _typing.Literal["attention_heads_count"]  # noqa: Y015
+    _WhichOneofArgType__attention_heads_count: _TypeAlias = _typing.Literal["_attention_heads_count", b"_attention_heads_count"]  # noqa: Y015
+    _WhichOneofReturnType__batched_tokens_max: _TypeAlias = _typing.Literal["batched_tokens_max"]  # noqa: Y015
+    _WhichOneofArgType__batched_tokens_max: _TypeAlias = _typing.Literal["_batched_tokens_max", b"_batched_tokens_max"]  # noqa: Y015
+    _WhichOneofReturnType__head_size: _TypeAlias = _typing.Literal["head_size"]  # noqa: Y015
+    _WhichOneofArgType__head_size: _TypeAlias = _typing.Literal["_head_size", b"_head_size"]  # noqa: Y015
+    _WhichOneofReturnType__hidden_size: _TypeAlias = _typing.Literal["hidden_size"]  # noqa: Y015
+    _WhichOneofArgType__hidden_size: _TypeAlias = _typing.Literal["_hidden_size", b"_hidden_size"]  # noqa: Y015
+    _WhichOneofReturnType__kv_block_tokens: _TypeAlias = _typing.Literal["kv_block_tokens"]  # noqa: Y015
+    _WhichOneofArgType__kv_block_tokens: _TypeAlias = _typing.Literal["_kv_block_tokens", b"_kv_block_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__kv_blocks_count: _TypeAlias = _typing.Literal["kv_blocks_count"]  # noqa: Y015
+    _WhichOneofArgType__kv_blocks_count: _TypeAlias = _typing.Literal["_kv_blocks_count", b"_kv_blocks_count"]  # noqa: Y015
+    _WhichOneofReturnType__kv_bytes_per_token: _TypeAlias = _typing.Literal["kv_bytes_per_token"]  # noqa: Y015
+    _WhichOneofArgType__kv_bytes_per_token: _TypeAlias = _typing.Literal["_kv_bytes_per_token", b"_kv_bytes_per_token"]  # noqa: Y015
+    _WhichOneofReturnType__kv_heads_count: _TypeAlias = _typing.Literal["kv_heads_count"]  # noqa: Y015
+    _WhichOneofArgType__kv_heads_count: _TypeAlias = _typing.Literal["_kv_heads_count", b"_kv_heads_count"]  # noqa: Y015
+    _WhichOneofReturnType__layers_count: _TypeAlias = _typing.Literal["layers_count"]  # noqa: Y015
+    _WhichOneofArgType__layers_count: _TypeAlias = _typing.Literal["_layers_count", b"_layers_count"]  # noqa: Y015
+    _WhichOneofReturnType__parameters_count: _TypeAlias = _typing.Literal["parameters_count"]  # noqa: Y015
+    _WhichOneofArgType__parameters_count: _TypeAlias = _typing.Literal["_parameters_count", b"_parameters_count"]  # noqa: Y015
+    _WhichOneofReturnType__sequences_max: _TypeAlias = _typing.Literal["sequences_max"]  # noqa: Y015
+    _WhichOneofArgType__sequences_max: _TypeAlias = _typing.Literal["_sequences_max", b"_sequences_max"]  # noqa: Y015
+    _WhichOneofReturnType__tensor_parallel: _TypeAlias = _typing.Literal["tensor_parallel"]  # noqa: Y015
+    _WhichOneofArgType__tensor_parallel: _TypeAlias = _typing.Literal["_tensor_parallel", b"_tensor_parallel"]  # noqa: Y015
+    _WhichOneofReturnType__vocabulary_size: _TypeAlias = _typing.Literal["vocabulary_size"]  # noqa: Y015
+    _WhichOneofArgType__vocabulary_size: _TypeAlias = _typing.Literal["_vocabulary_size", b"_vocabulary_size"]  # noqa: Y015
+    _WhichOneofReturnType__weights_bytes: _TypeAlias = _typing.Literal["weights_bytes"]  # noqa: Y015
+    _WhichOneofArgType__weights_bytes: _TypeAlias = _typing.Literal["_weights_bytes", b"_weights_bytes"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__active_parameters_count) -> _WhichOneofReturnType__active_parameters_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__attention_heads_count) -> _WhichOneofReturnType__attention_heads_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__batched_tokens_max) -> _WhichOneofReturnType__batched_tokens_max | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__head_size) -> _WhichOneofReturnType__head_size | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__hidden_size) -> _WhichOneofReturnType__hidden_size | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kv_block_tokens) -> _WhichOneofReturnType__kv_block_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kv_blocks_count) -> _WhichOneofReturnType__kv_blocks_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kv_bytes_per_token) -> _WhichOneofReturnType__kv_bytes_per_token | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kv_heads_count) -> _WhichOneofReturnType__kv_heads_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__layers_count) -> _WhichOneofReturnType__layers_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__parameters_count) -> _WhichOneofReturnType__parameters_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sequences_max) -> _WhichOneofReturnType__sequences_max | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tensor_parallel) -> _WhichOneofReturnType__tensor_parallel | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__vocabulary_size) -> _WhichOneofReturnType__vocabulary_size | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__weights_bytes) -> _WhichOneofReturnType__weights_bytes | None: ...
+
+Global___ModelShape: _TypeAlias = ModelShape  # noqa: Y015
+
+@_typing.final
+class StepTotals(_message.Message):
+    """What the steps of an engine were, from inside it. All *_total count from the start of its process."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEPS_TOTAL_FIELD_NUMBER: _builtins.int
+    PREFILL_TOKENS_TOTAL_FIELD_NUMBER: _builtins.int
+    DECODE_TOKENS_TOTAL_FIELD_NUMBER: _builtins.int
+    RUNNING_TOTAL_FIELD_NUMBER: _builtins.int
+    WAITING_TOTAL_FIELD_NUMBER: _builtins.int
+    FLOPS_TOTAL_FIELD_NUMBER: _builtins.int
+    READ_BYTES_TOTAL_FIELD_NUMBER: _builtins.int
+    WRITE_BYTES_TOTAL_FIELD_NUMBER: _builtins.int
+    BUSY_SECONDS_TOTAL_FIELD_NUMBER: _builtins.int
+    PREEMPTIONS_TOTAL_FIELD_NUMBER: _builtins.int
+    PREFILL_FLOPS_TOTAL_FIELD_NUMBER: _builtins.int
+    PREFILL_SECONDS_TOTAL_FIELD_NUMBER: _builtins.int
+    steps_total: _builtins.int
+    """that scheduled at least one token"""
+    prefill_tokens_total: _builtins.int
+    """computed"""
+    decode_tokens_total: _builtins.int
+    running_total: _builtins.int
+    """running requests, summed over the steps: divided by steps, the mean batch"""
+    waiting_total: _builtins.int
+    """likewise"""
+    flops_total: _builtins.float
+    read_bytes_total: _builtins.float
+    write_bytes_total: _builtins.float
+    busy_seconds_total: _builtins.float
+    """time between steps while there was work"""
+    preemptions_total: _builtins.int
+    prefill_flops_total: _builtins.float
+    """of the steps that computed prompt tokens"""
+    prefill_seconds_total: _builtins.float
+    """likewise"""
+    def __init__(
+        self,
+        *,
+        steps_total: _builtins.int = ...,
+        prefill_tokens_total: _builtins.int = ...,
+        decode_tokens_total: _builtins.int = ...,
+        running_total: _builtins.int = ...,
+        waiting_total: _builtins.int = ...,
+        flops_total: _builtins.float = ...,
+        read_bytes_total: _builtins.float = ...,
+        write_bytes_total: _builtins.float = ...,
+        busy_seconds_total: _builtins.float = ...,
+        preemptions_total: _builtins.int = ...,
+        prefill_flops_total: _builtins.float = ...,
+        prefill_seconds_total: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["busy_seconds_total", b"busy_seconds_total", "decode_tokens_total", b"decode_tokens_total", "flops_total", b"flops_total", "preemptions_total", b"preemptions_total", "prefill_flops_total", b"prefill_flops_total", "prefill_seconds_total", b"prefill_seconds_total", "prefill_tokens_total", b"prefill_tokens_total", "read_bytes_total", b"read_bytes_total", "running_total", b"running_total", "steps_total", b"steps_total", "waiting_total", b"waiting_total", "write_bytes_total", b"write_bytes_total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StepTotals: _TypeAlias = StepTotals  # noqa: Y015
+
+@_typing.final
+class EngineInside(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    PLUGIN_VERSION_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    MEASURED_AT_FIELD_NUMBER: _builtins.int
+    RECORDS_DROPPED_TOTAL_FIELD_NUMBER: _builtins.int
+    state: Global___InsideState.ValueType
+    note: _builtins.str
+    """why it is not active, for people"""
+    plugin_version: _builtins.str
+    records_dropped_total: _builtins.int
+    """by the plug-in or the agent, since the start of the process"""
+    @_builtins.property
+    def steps(self) -> Global___StepTotals: ...
+    @_builtins.property
+    def measured_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        state: Global___InsideState.ValueType = ...,
+        note: _builtins.str = ...,
+        plugin_version: _builtins.str = ...,
+        steps: Global___StepTotals | None = ...,
+        measured_at: _timestamp_pb2.Timestamp | None = ...,
+        records_dropped_total: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_steps", b"_steps", "measured_at", b"measured_at", "steps", b"steps"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_steps", b"_steps", "measured_at", b"measured_at", "note", b"note", "plugin_version", b"plugin_version", "records_dropped_total", b"records_dropped_total", "state", b"state", "steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__steps: _TypeAlias = _typing.Literal["steps"]  # noqa: Y015
+    _WhichOneofArgType__steps: _TypeAlias = _typing.Literal["_steps", b"_steps"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__steps) -> _WhichOneofReturnType__steps | None: ...
+
+Global___EngineInside: _TypeAlias = EngineInside  # noqa: Y015
+
+@_typing.final
+class RecomputeBill(_message.Message):
+    """What recomputing evicted prefixes has cost since the start of the process."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    TOKENS_TOTAL_FIELD_NUMBER: _builtins.int
+    FLOPS_TOTAL_FIELD_NUMBER: _builtins.int
+    SECONDS_TOTAL_FIELD_NUMBER: _builtins.int
+    SECONDS_SOURCE_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """"": tenants beyond the largest, and requests without one"""
+    tokens_total: _builtins.int
+    flops_total: _builtins.float
+    seconds_total: _builtins.float
+    seconds_source: Global___Source.ValueType
+    """measured: by this engine's own prefill speed"""
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        tokens_total: _builtins.int = ...,
+        flops_total: _builtins.float | None = ...,
+        seconds_total: _builtins.float | None = ...,
+        seconds_source: Global___Source.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_flops_total", b"_flops_total", "_seconds_total", b"_seconds_total", "flops_total", b"flops_total", "seconds_total", b"seconds_total"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_flops_total", b"_flops_total", "_seconds_total", b"_seconds_total", "flops_total", b"flops_total", "seconds_source", b"seconds_source", "seconds_total", b"seconds_total", "tenant", b"tenant", "tokens_total", b"tokens_total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__flops_total: _TypeAlias = _typing.Literal["flops_total"]  # noqa: Y015
+    _WhichOneofArgType__flops_total: _TypeAlias = _typing.Literal["_flops_total", b"_flops_total"]  # noqa: Y015
+    _WhichOneofReturnType__seconds_total: _TypeAlias = _typing.Literal["seconds_total"]  # noqa: Y015
+    _WhichOneofArgType__seconds_total: _TypeAlias = _typing.Literal["_seconds_total", b"_seconds_total"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__flops_total) -> _WhichOneofReturnType__flops_total | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seconds_total) -> _WhichOneofReturnType__seconds_total | None: ...
+
+Global___RecomputeBill: _TypeAlias = RecomputeBill  # noqa: Y015
+
+@_typing.final
+class ResidencySummary(_message.Message):
+    """Of which prefixes the engine holds KV; the hashes themselves travel as ResidencyUpdate."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    CHUNKS_COUNT_FIELD_NUMBER: _builtins.int
+    BLOCKS_COUNT_FIELD_NUMBER: _builtins.int
+    CHECKSUM_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """grows with every change"""
+    chunks_count: _builtins.int
+    blocks_count: _builtins.int
+    checksum: _builtins.int
+    """of all resident chunk hashes, added up modulo 2^64"""
+    complete: _builtins.bool
+    """false: events were lost, something resident may be missing"""
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        chunks_count: _builtins.int = ...,
+        blocks_count: _builtins.int = ...,
+        checksum: _builtins.int = ...,
+        complete: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocks_count", b"blocks_count", "checksum", b"checksum", "chunks_count", b"chunks_count", "complete", b"complete", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResidencySummary: _TypeAlias = ResidencySummary  # noqa: Y015
+
+@_typing.final
 class EngineStatus(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -407,6 +1088,11 @@ class EngineStatus(_message.Message):
     COUNTERS_FIELD_NUMBER: _builtins.int
     MEASURED_AT_FIELD_NUMBER: _builtins.int
     PID_FIELD_NUMBER: _builtins.int
+    SHAPE_FIELD_NUMBER: _builtins.int
+    INSIDE_FIELD_NUMBER: _builtins.int
+    RECOMPUTE_FIELD_NUMBER: _builtins.int
+    RESIDENCY_FIELD_NUMBER: _builtins.int
+    ADAPTERS_FIELD_NUMBER: _builtins.int
     engine_id: _builtins.str
     """the placement's id: one engine per placement"""
     generation: _builtins.int
@@ -449,6 +1135,20 @@ class EngineStatus(_message.Message):
     def measured_at(self) -> _timestamp_pb2.Timestamp:
         """when gauges and counters were read, by the node's clock"""
 
+    @_builtins.property
+    def shape(self) -> Global___ModelShape: ...
+    @_builtins.property
+    def inside(self) -> Global___EngineInside: ...
+    @_builtins.property
+    def recompute(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecomputeBill]: ...
+    @_builtins.property
+    def residency(self) -> Global___ResidencySummary:
+        """unset: this engine does not tell"""
+
+    @_builtins.property
+    def adapters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """LoRA adapters that it serves beside its model"""
+
     def __init__(
         self,
         *,
@@ -473,10 +1173,15 @@ class EngineStatus(_message.Message):
         counters: Global___EngineCounters | None = ...,
         measured_at: _timestamp_pb2.Timestamp | None = ...,
         pid: _builtins.int = ...,
+        shape: Global___ModelShape | None = ...,
+        inside: Global___EngineInside | None = ...,
+        recompute: _abc.Iterable[Global___RecomputeBill] | None = ...,
+        residency: Global___ResidencySummary | None = ...,
+        adapters: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_context_tokens_max", b"_context_tokens_max", "context_tokens_max", b"context_tokens_max", "counters", b"counters", "gauges", b"gauges", "measured_at", b"measured_at", "retry_at", b"retry_at", "state_since", b"state_since"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_context_tokens_max", b"_context_tokens_max", "context_tokens_max", b"context_tokens_max", "counters", b"counters", "gauges", b"gauges", "inside", b"inside", "measured_at", b"measured_at", "residency", b"residency", "retry_at", b"retry_at", "shape", b"shape", "state_since", b"state_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_context_tokens_max", b"_context_tokens_max", "context_tokens_max", b"context_tokens_max", "counters", b"counters", "device_ids", b"device_ids", "dtype", b"dtype", "endpoint", b"endpoint", "engine_id", b"engine_id", "engine_version", b"engine_version", "gauges", b"gauges", "generation", b"generation", "instance_id", b"instance_id", "log_tail", b"log_tail", "measured_at", b"measured_at", "model", b"model", "pid", b"pid", "reason", b"reason", "restart_count", b"restart_count", "retry_at", b"retry_at", "served_paths", b"served_paths", "stage", b"stage", "state", b"state", "state_since", b"state_since"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_context_tokens_max", b"_context_tokens_max", "adapters", b"adapters", "context_tokens_max", b"context_tokens_max", "counters", b"counters", "device_ids", b"device_ids", "dtype", b"dtype", "endpoint", b"endpoint", "engine_id", b"engine_id", "engine_version", b"engine_version", "gauges", b"gauges", "generation", b"generation", "inside", b"inside", "instance_id", b"instance_id", "log_tail", b"log_tail", "measured_at", b"measured_at", "model", b"model", "pid", b"pid", "reason", b"reason", "recompute", b"recompute", "residency", b"residency", "restart_count", b"restart_count", "retry_at", b"retry_at", "served_paths", b"served_paths", "shape", b"shape", "stage", b"stage", "state", b"state", "state_since", b"state_since"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__context_tokens_max: _TypeAlias = _typing.Literal["context_tokens_max"]  # noqa: Y015
     _WhichOneofArgType__context_tokens_max: _TypeAlias = _typing.Literal["_context_tokens_max", b"_context_tokens_max"]  # noqa: Y015

@@ -6,7 +6,6 @@ admin deals with identities (tokens, keys, operators).
 """
 
 from collections import abc as _abc
-from controlplane.proto.stoker.v1 import agent_pb2 as _agent_pb2
 from controlplane.proto.stoker.v1 import fleet_pb2 as _fleet_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -42,6 +41,28 @@ DESIRED_STATE_RUNNING: DesiredState.ValueType  # 1
 DESIRED_STATE_DRAINED: DesiredState.ValueType  # 2
 DESIRED_STATE_REMOVED: DesiredState.ValueType  # 3
 Global___DesiredState: _TypeAlias = DesiredState  # noqa: Y015
+
+class _FigureSource:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FigureSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FigureSource.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FIGURE_SOURCE_UNSPECIFIED: _FigureSource.ValueType  # 0
+    FIGURE_SOURCE_PLUGIN: _FigureSource.ValueType  # 1
+    """from inside the engine, step by step"""
+    FIGURE_SOURCE_METRICS: _FigureSource.ValueType  # 2
+    """the engine's own /metrics"""
+
+class FigureSource(_FigureSource, metaclass=_FigureSourceEnumTypeWrapper):
+    """Who told the figures of a working point."""
+
+FIGURE_SOURCE_UNSPECIFIED: FigureSource.ValueType  # 0
+FIGURE_SOURCE_PLUGIN: FigureSource.ValueType  # 1
+"""from inside the engine, step by step"""
+FIGURE_SOURCE_METRICS: FigureSource.ValueType  # 2
+"""the engine's own /metrics"""
+Global___FigureSource: _TypeAlias = FigureSource  # noqa: Y015
 
 @_typing.final
 class WatchRequest(_message.Message):
@@ -280,6 +301,9 @@ class Node(_message.Message):
     CLOCK_ERROR_SECONDS_FIELD_NUMBER: _builtins.int
     OS_FIELD_NUMBER: _builtins.int
     CERTIFICATE_NOT_AFTER_FIELD_NUMBER: _builtins.int
+    HEALTH_FIELD_NUMBER: _builtins.int
+    MEMORY_FIELD_NUMBER: _builtins.int
+    SIMULATED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     provider: _builtins.str
     region: _builtins.str
@@ -292,6 +316,8 @@ class Node(_message.Message):
     clock_error_seconds: _builtins.float
     """the node's clock minus the daemon's"""
     os: _builtins.str
+    simulated: _builtins.bool
+    """no machine at all: engines driven by the engine model"""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
@@ -302,6 +328,12 @@ class Node(_message.Message):
     def devices(self) -> _containers.RepeatedCompositeFieldContainer[_fleet_pb2.Device]: ...
     @_builtins.property
     def certificate_not_after(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def health(self) -> _containers.RepeatedCompositeFieldContainer[_fleet_pb2.DeviceHealth]:
+        """each with its own measured_at"""
+
+    @_builtins.property
+    def memory(self) -> _containers.RepeatedCompositeFieldContainer[_fleet_pb2.MemoryLedger]: ...
     def __init__(
         self,
         *,
@@ -320,10 +352,13 @@ class Node(_message.Message):
         clock_error_seconds: _builtins.float | None = ...,
         os: _builtins.str = ...,
         certificate_not_after: _timestamp_pb2.Timestamp | None = ...,
+        health: _abc.Iterable[_fleet_pb2.DeviceHealth] | None = ...,
+        memory: _abc.Iterable[_fleet_pb2.MemoryLedger] | None = ...,
+        simulated: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_clock_error_seconds", b"_clock_error_seconds", "certificate_not_after", b"certificate_not_after", "clock_error_seconds", b"clock_error_seconds", "last_report_at", b"last_report_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_clock_error_seconds", b"_clock_error_seconds", "agent_version", b"agent_version", "certificate_not_after", b"certificate_not_after", "clock_error_seconds", b"clock_error_seconds", "connected", b"connected", "cordon_reason", b"cordon_reason", "cordoned", b"cordoned", "devices", b"devices", "labels", b"labels", "last_report_at", b"last_report_at", "name", b"name", "os", b"os", "provider", b"provider", "region", b"region", "trust", b"trust", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_clock_error_seconds", b"_clock_error_seconds", "agent_version", b"agent_version", "certificate_not_after", b"certificate_not_after", "clock_error_seconds", b"clock_error_seconds", "connected", b"connected", "cordon_reason", b"cordon_reason", "cordoned", b"cordoned", "devices", b"devices", "health", b"health", "labels", b"labels", "last_report_at", b"last_report_at", "memory", b"memory", "name", b"name", "os", b"os", "provider", b"provider", "region", b"region", "simulated", b"simulated", "trust", b"trust", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__clock_error_seconds: _TypeAlias = _typing.Literal["clock_error_seconds"]  # noqa: Y015
     _WhichOneofArgType__clock_error_seconds: _TypeAlias = _typing.Literal["_clock_error_seconds", b"_clock_error_seconds"]  # noqa: Y015
@@ -407,6 +442,11 @@ class WorkingPoint(_message.Message):
     INTER_TOKEN_SECONDS_P50_FIELD_NUMBER: _builtins.int
     INTER_TOKEN_SECONDS_P95_FIELD_NUMBER: _builtins.int
     PREEMPTIONS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    RUNNING_COUNT_MEAN_FIELD_NUMBER: _builtins.int
+    PREFILL_TOKENS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    DECODE_TOKENS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    BUSY_RATIO_FIELD_NUMBER: _builtins.int
     window_seconds: _builtins.float
     batch_tokens_per_step: _builtins.float
     prompt_tokens_per_second: _builtins.float
@@ -420,6 +460,15 @@ class WorkingPoint(_message.Message):
     inter_token_seconds_p50: _builtins.float
     inter_token_seconds_p95: _builtins.float
     preemptions_per_second: _builtins.float
+    source: Global___FigureSource.ValueType
+    """of batch, tokens computed, FLOPs, bytes and preemptions"""
+    running_count_mean: _builtins.float
+    """requests in the batch of a step"""
+    prefill_tokens_per_second: _builtins.float
+    """computed, so without those found in the cache"""
+    decode_tokens_per_second: _builtins.float
+    busy_ratio: _builtins.float
+    """of the window, in which there was work"""
     def __init__(
         self,
         *,
@@ -436,15 +485,24 @@ class WorkingPoint(_message.Message):
         inter_token_seconds_p50: _builtins.float | None = ...,
         inter_token_seconds_p95: _builtins.float | None = ...,
         preemptions_per_second: _builtins.float | None = ...,
+        source: Global___FigureSource.ValueType = ...,
+        running_count_mean: _builtins.float | None = ...,
+        prefill_tokens_per_second: _builtins.float | None = ...,
+        decode_tokens_per_second: _builtins.float | None = ...,
+        busy_ratio: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_batch_tokens_per_step", b"_batch_tokens_per_step", "_bytes_per_second", b"_bytes_per_second", "_flops_per_second", b"_flops_per_second", "_generation_tokens_per_second", b"_generation_tokens_per_second", "_intensity_flops_per_byte", b"_intensity_flops_per_byte", "_inter_token_seconds_p50", b"_inter_token_seconds_p50", "_inter_token_seconds_p95", b"_inter_token_seconds_p95", "_preemptions_per_second", b"_preemptions_per_second", "_prefix_hit_ratio", b"_prefix_hit_ratio", "_prompt_tokens_per_second", b"_prompt_tokens_per_second", "_ttft_seconds_p50", b"_ttft_seconds_p50", "_ttft_seconds_p95", b"_ttft_seconds_p95", "batch_tokens_per_step", b"batch_tokens_per_step", "bytes_per_second", b"bytes_per_second", "flops_per_second", b"flops_per_second", "generation_tokens_per_second", b"generation_tokens_per_second", "intensity_flops_per_byte", b"intensity_flops_per_byte", "inter_token_seconds_p50", b"inter_token_seconds_p50", "inter_token_seconds_p95", b"inter_token_seconds_p95", "preemptions_per_second", b"preemptions_per_second", "prefix_hit_ratio", b"prefix_hit_ratio", "prompt_tokens_per_second", b"prompt_tokens_per_second", "ttft_seconds_p50", b"ttft_seconds_p50", "ttft_seconds_p95", b"ttft_seconds_p95"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_batch_tokens_per_step", b"_batch_tokens_per_step", "_busy_ratio", b"_busy_ratio", "_bytes_per_second", b"_bytes_per_second", "_decode_tokens_per_second", b"_decode_tokens_per_second", "_flops_per_second", b"_flops_per_second", "_generation_tokens_per_second", b"_generation_tokens_per_second", "_intensity_flops_per_byte", b"_intensity_flops_per_byte", "_inter_token_seconds_p50", b"_inter_token_seconds_p50", "_inter_token_seconds_p95", b"_inter_token_seconds_p95", "_preemptions_per_second", b"_preemptions_per_second", "_prefill_tokens_per_second", b"_prefill_tokens_per_second", "_prefix_hit_ratio", b"_prefix_hit_ratio", "_prompt_tokens_per_second", b"_prompt_tokens_per_second", "_running_count_mean", b"_running_count_mean", "_ttft_seconds_p50", b"_ttft_seconds_p50", "_ttft_seconds_p95", b"_ttft_seconds_p95", "batch_tokens_per_step", b"batch_tokens_per_step", "busy_ratio", b"busy_ratio", "bytes_per_second", b"bytes_per_second", "decode_tokens_per_second", b"decode_tokens_per_second", "flops_per_second", b"flops_per_second", "generation_tokens_per_second", b"generation_tokens_per_second", "intensity_flops_per_byte", b"intensity_flops_per_byte", "inter_token_seconds_p50", b"inter_token_seconds_p50", "inter_token_seconds_p95", b"inter_token_seconds_p95", "preemptions_per_second", b"preemptions_per_second", "prefill_tokens_per_second", b"prefill_tokens_per_second", "prefix_hit_ratio", b"prefix_hit_ratio", "prompt_tokens_per_second", b"prompt_tokens_per_second", "running_count_mean", b"running_count_mean", "ttft_seconds_p50", b"ttft_seconds_p50", "ttft_seconds_p95", b"ttft_seconds_p95"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_tokens_per_step", b"_batch_tokens_per_step", "_bytes_per_second", b"_bytes_per_second", "_flops_per_second", b"_flops_per_second", "_generation_tokens_per_second", b"_generation_tokens_per_second", "_intensity_flops_per_byte", b"_intensity_flops_per_byte", "_inter_token_seconds_p50", b"_inter_token_seconds_p50", "_inter_token_seconds_p95", b"_inter_token_seconds_p95", "_preemptions_per_second", b"_preemptions_per_second", "_prefix_hit_ratio", b"_prefix_hit_ratio", "_prompt_tokens_per_second", b"_prompt_tokens_per_second", "_ttft_seconds_p50", b"_ttft_seconds_p50", "_ttft_seconds_p95", b"_ttft_seconds_p95", "batch_tokens_per_step", b"batch_tokens_per_step", "bytes_per_second", b"bytes_per_second", "flops_per_second", b"flops_per_second", "generation_tokens_per_second", b"generation_tokens_per_second", "intensity_flops_per_byte", b"intensity_flops_per_byte", "inter_token_seconds_p50", b"inter_token_seconds_p50", "inter_token_seconds_p95", b"inter_token_seconds_p95", "preemptions_per_second", b"preemptions_per_second", "prefix_hit_ratio", b"prefix_hit_ratio", "prompt_tokens_per_second", b"prompt_tokens_per_second", "ttft_seconds_p50", b"ttft_seconds_p50", "ttft_seconds_p95", b"ttft_seconds_p95", "window_seconds", b"window_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_tokens_per_step", b"_batch_tokens_per_step", "_busy_ratio", b"_busy_ratio", "_bytes_per_second", b"_bytes_per_second", "_decode_tokens_per_second", b"_decode_tokens_per_second", "_flops_per_second", b"_flops_per_second", "_generation_tokens_per_second", b"_generation_tokens_per_second", "_intensity_flops_per_byte", b"_intensity_flops_per_byte", "_inter_token_seconds_p50", b"_inter_token_seconds_p50", "_inter_token_seconds_p95", b"_inter_token_seconds_p95", "_preemptions_per_second", b"_preemptions_per_second", "_prefill_tokens_per_second", b"_prefill_tokens_per_second", "_prefix_hit_ratio", b"_prefix_hit_ratio", "_prompt_tokens_per_second", b"_prompt_tokens_per_second", "_running_count_mean", b"_running_count_mean", "_ttft_seconds_p50", b"_ttft_seconds_p50", "_ttft_seconds_p95", b"_ttft_seconds_p95", "batch_tokens_per_step", b"batch_tokens_per_step", "busy_ratio", b"busy_ratio", "bytes_per_second", b"bytes_per_second", "decode_tokens_per_second", b"decode_tokens_per_second", "flops_per_second", b"flops_per_second", "generation_tokens_per_second", b"generation_tokens_per_second", "intensity_flops_per_byte", b"intensity_flops_per_byte", "inter_token_seconds_p50", b"inter_token_seconds_p50", "inter_token_seconds_p95", b"inter_token_seconds_p95", "preemptions_per_second", b"preemptions_per_second", "prefill_tokens_per_second", b"prefill_tokens_per_second", "prefix_hit_ratio", b"prefix_hit_ratio", "prompt_tokens_per_second", b"prompt_tokens_per_second", "running_count_mean", b"running_count_mean", "source", b"source", "ttft_seconds_p50", b"ttft_seconds_p50", "ttft_seconds_p95", b"ttft_seconds_p95", "window_seconds", b"window_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__batch_tokens_per_step: _TypeAlias = _typing.Literal["batch_tokens_per_step"]  # noqa: Y015
     _WhichOneofArgType__batch_tokens_per_step: _TypeAlias = _typing.Literal["_batch_tokens_per_step", b"_batch_tokens_per_step"]  # noqa: Y015
+    _WhichOneofReturnType__busy_ratio: _TypeAlias = _typing.Literal["busy_ratio"]  # noqa: Y015
+    _WhichOneofArgType__busy_ratio: _TypeAlias = _typing.Literal["_busy_ratio", b"_busy_ratio"]  # noqa: Y015
     _WhichOneofReturnType__bytes_per_second: _TypeAlias = _typing.Literal["bytes_per_second"]  # noqa: Y015
     _WhichOneofArgType__bytes_per_second: _TypeAlias = _typing.Literal["_bytes_per_second", b"_bytes_per_second"]  # noqa: Y015
+    _WhichOneofReturnType__decode_tokens_per_second: _TypeAlias = _typing.Literal["decode_tokens_per_second"]  # noqa: Y015
+    _WhichOneofArgType__decode_tokens_per_second: _TypeAlias = _typing.Literal["_decode_tokens_per_second", b"_decode_tokens_per_second"]  # noqa: Y015
     _WhichOneofReturnType__flops_per_second: _TypeAlias = _typing.Literal["flops_per_second"]  # noqa: Y015
     _WhichOneofArgType__flops_per_second: _TypeAlias = _typing.Literal["_flops_per_second", b"_flops_per_second"]  # noqa: Y015
     _WhichOneofReturnType__generation_tokens_per_second: _TypeAlias = _typing.Literal["generation_tokens_per_second"]  # noqa: Y015
@@ -457,10 +515,14 @@ class WorkingPoint(_message.Message):
     _WhichOneofArgType__inter_token_seconds_p95: _TypeAlias = _typing.Literal["_inter_token_seconds_p95", b"_inter_token_seconds_p95"]  # noqa: Y015
     _WhichOneofReturnType__preemptions_per_second: _TypeAlias = _typing.Literal["preemptions_per_second"]  # noqa: Y015
     _WhichOneofArgType__preemptions_per_second: _TypeAlias = _typing.Literal["_preemptions_per_second", b"_preemptions_per_second"]  # noqa: Y015
+    _WhichOneofReturnType__prefill_tokens_per_second: _TypeAlias = _typing.Literal["prefill_tokens_per_second"]  # noqa: Y015
+    _WhichOneofArgType__prefill_tokens_per_second: _TypeAlias = _typing.Literal["_prefill_tokens_per_second", b"_prefill_tokens_per_second"]  # noqa: Y015
     _WhichOneofReturnType__prefix_hit_ratio: _TypeAlias = _typing.Literal["prefix_hit_ratio"]  # noqa: Y015
     _WhichOneofArgType__prefix_hit_ratio: _TypeAlias = _typing.Literal["_prefix_hit_ratio", b"_prefix_hit_ratio"]  # noqa: Y015
     _WhichOneofReturnType__prompt_tokens_per_second: _TypeAlias = _typing.Literal["prompt_tokens_per_second"]  # noqa: Y015
     _WhichOneofArgType__prompt_tokens_per_second: _TypeAlias = _typing.Literal["_prompt_tokens_per_second", b"_prompt_tokens_per_second"]  # noqa: Y015
+    _WhichOneofReturnType__running_count_mean: _TypeAlias = _typing.Literal["running_count_mean"]  # noqa: Y015
+    _WhichOneofArgType__running_count_mean: _TypeAlias = _typing.Literal["_running_count_mean", b"_running_count_mean"]  # noqa: Y015
     _WhichOneofReturnType__ttft_seconds_p50: _TypeAlias = _typing.Literal["ttft_seconds_p50"]  # noqa: Y015
     _WhichOneofArgType__ttft_seconds_p50: _TypeAlias = _typing.Literal["_ttft_seconds_p50", b"_ttft_seconds_p50"]  # noqa: Y015
     _WhichOneofReturnType__ttft_seconds_p95: _TypeAlias = _typing.Literal["ttft_seconds_p95"]  # noqa: Y015
@@ -468,7 +530,11 @@ class WorkingPoint(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__batch_tokens_per_step) -> _WhichOneofReturnType__batch_tokens_per_step | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__busy_ratio) -> _WhichOneofReturnType__busy_ratio | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__bytes_per_second) -> _WhichOneofReturnType__bytes_per_second | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__decode_tokens_per_second) -> _WhichOneofReturnType__decode_tokens_per_second | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__flops_per_second) -> _WhichOneofReturnType__flops_per_second | None: ...
     @_typing.overload
@@ -482,9 +548,13 @@ class WorkingPoint(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__preemptions_per_second) -> _WhichOneofReturnType__preemptions_per_second | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__prefill_tokens_per_second) -> _WhichOneofReturnType__prefill_tokens_per_second | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__prefix_hit_ratio) -> _WhichOneofReturnType__prefix_hit_ratio | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__prompt_tokens_per_second) -> _WhichOneofReturnType__prompt_tokens_per_second | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__running_count_mean) -> _WhichOneofReturnType__running_count_mean | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__ttft_seconds_p50) -> _WhichOneofReturnType__ttft_seconds_p50 | None: ...
     @_typing.overload
@@ -508,6 +578,8 @@ class Engine(_message.Message):
     INFLIGHT_COUNT_FIELD_NUMBER: _builtins.int
     ROUTABLE_FIELD_NUMBER: _builtins.int
     NOT_ROUTABLE_REASON_FIELD_NUMBER: _builtins.int
+    RESIDENCY_AGREES_FIELD_NUMBER: _builtins.int
+    RESIDENCY_CHUNKS_COUNT_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     provider: _builtins.str
     region: _builtins.str
@@ -519,6 +591,10 @@ class Engine(_message.Message):
     routable: _builtins.bool
     not_routable_reason: _builtins.str
     """for people, when it is not"""
+    residency_agrees: _builtins.bool
+    """what the control plane holds of its prefixes adds up to what it reports"""
+    residency_chunks_count: _builtins.int
+    """that the control plane holds"""
     @_builtins.property
     def status(self) -> _fleet_pb2.EngineStatus: ...
     @_builtins.property
@@ -542,13 +618,24 @@ class Engine(_message.Message):
         inflight_count: _builtins.int = ...,
         routable: _builtins.bool = ...,
         not_routable_reason: _builtins.str = ...,
+        residency_agrees: _builtins.bool | None = ...,
+        residency_chunks_count: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_ridge_flops_per_byte", b"_ridge_flops_per_byte", "last_report_at", b"last_report_at", "ridge_flops_per_byte", b"ridge_flops_per_byte", "status", b"status", "working_point", b"working_point"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_residency_agrees", b"_residency_agrees", "_residency_chunks_count", b"_residency_chunks_count", "_ridge_flops_per_byte", b"_ridge_flops_per_byte", "last_report_at", b"last_report_at", "residency_agrees", b"residency_agrees", "residency_chunks_count", b"residency_chunks_count", "ridge_flops_per_byte", b"ridge_flops_per_byte", "status", b"status", "working_point", b"working_point"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ridge_flops_per_byte", b"_ridge_flops_per_byte", "inflight_count", b"inflight_count", "last_report_at", b"last_report_at", "node", b"node", "not_routable_reason", b"not_routable_reason", "provider", b"provider", "region", b"region", "ridge_flops_per_byte", b"ridge_flops_per_byte", "ridge_source", b"ridge_source", "routable", b"routable", "status", b"status", "trust", b"trust", "working_point", b"working_point"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_residency_agrees", b"_residency_agrees", "_residency_chunks_count", b"_residency_chunks_count", "_ridge_flops_per_byte", b"_ridge_flops_per_byte", "inflight_count", b"inflight_count", "last_report_at", b"last_report_at", "node", b"node", "not_routable_reason", b"not_routable_reason", "provider", b"provider", "region", b"region", "residency_agrees", b"residency_agrees", "residency_chunks_count", b"residency_chunks_count", "ridge_flops_per_byte", b"ridge_flops_per_byte", "ridge_source", b"ridge_source", "routable", b"routable", "status", b"status", "trust", b"trust", "working_point", b"working_point"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__residency_agrees: _TypeAlias = _typing.Literal["residency_agrees"]  # noqa: Y015
+    _WhichOneofArgType__residency_agrees: _TypeAlias = _typing.Literal["_residency_agrees", b"_residency_agrees"]  # noqa: Y015
+    _WhichOneofReturnType__residency_chunks_count: _TypeAlias = _typing.Literal["residency_chunks_count"]  # noqa: Y015
+    _WhichOneofArgType__residency_chunks_count: _TypeAlias = _typing.Literal["_residency_chunks_count", b"_residency_chunks_count"]  # noqa: Y015
     _WhichOneofReturnType__ridge_flops_per_byte: _TypeAlias = _typing.Literal["ridge_flops_per_byte"]  # noqa: Y015
     _WhichOneofArgType__ridge_flops_per_byte: _TypeAlias = _typing.Literal["_ridge_flops_per_byte", b"_ridge_flops_per_byte"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__residency_agrees) -> _WhichOneofReturnType__residency_agrees | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__residency_chunks_count) -> _WhichOneofReturnType__residency_chunks_count | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__ridge_flops_per_byte) -> _WhichOneofReturnType__ridge_flops_per_byte | None: ...
 
 Global___Engine: _TypeAlias = Engine  # noqa: Y015
@@ -615,8 +702,10 @@ class Event(_message.Message):
     ENGINE_ID_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     ACTOR_FIELD_NUMBER: _builtins.int
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
     event_id: _builtins.int
-    severity: _agent_pb2.Severity.ValueType
+    severity: _fleet_pb2.Severity.ValueType
     kind: _builtins.str
     """"node_connected", "engine_ready", "placement_created", …"""
     message: _builtins.str
@@ -625,6 +714,9 @@ class Event(_message.Message):
     model: _builtins.str
     actor: _builtins.str
     """"operator:admin", "agent:gcp-1", "system" """
+    device_id: _builtins.str
+    action: _builtins.str
+    """for people: what to do about it"""
     @_builtins.property
     def at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -632,17 +724,19 @@ class Event(_message.Message):
         *,
         event_id: _builtins.int = ...,
         at: _timestamp_pb2.Timestamp | None = ...,
-        severity: _agent_pb2.Severity.ValueType = ...,
+        severity: _fleet_pb2.Severity.ValueType = ...,
         kind: _builtins.str = ...,
         message: _builtins.str = ...,
         node: _builtins.str = ...,
         engine_id: _builtins.str = ...,
         model: _builtins.str = ...,
         actor: _builtins.str = ...,
+        device_id: _builtins.str = ...,
+        action: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "at", b"at", "engine_id", b"engine_id", "event_id", b"event_id", "kind", b"kind", "message", b"message", "model", b"model", "node", b"node", "severity", b"severity"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "at", b"at", "device_id", b"device_id", "engine_id", b"engine_id", "event_id", b"event_id", "kind", b"kind", "message", b"message", "model", b"model", "node", b"node", "severity", b"severity"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -965,6 +1059,168 @@ class TargetRequest(_message.Message):
 Global___TargetRequest: _TypeAlias = TargetRequest  # noqa: Y015
 
 @_typing.final
+class RestartRequest(_message.Message):
+    """A new generation of the placement: what runs is drained and started again. The arguments are tried by the engine's own
+    parser before anything is stopped.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLACEMENT_ID_FIELD_NUMBER: _builtins.int
+    REPLACE_ARGS_FIELD_NUMBER: _builtins.int
+    ENGINE_ARGS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    placement_id: _builtins.str
+    replace_args: _builtins.bool
+    """false: the arguments stay as they are"""
+    reason: _builtins.str
+    dry_run: _builtins.bool
+    @_builtins.property
+    def engine_args(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """the new ones"""
+
+    def __init__(
+        self,
+        *,
+        placement_id: _builtins.str = ...,
+        replace_args: _builtins.bool = ...,
+        engine_args: _abc.Iterable[_builtins.str] | None = ...,
+        reason: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "engine_args", b"engine_args", "placement_id", b"placement_id", "reason", b"reason", "replace_args", b"replace_args"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RestartRequest: _TypeAlias = RestartRequest  # noqa: Y015
+
+@_typing.final
+class AdapterRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLACEMENT_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    placement_id: _builtins.str
+    name: _builtins.str
+    source: _builtins.str
+    """a path on the node; "" to unload"""
+    dry_run: _builtins.bool
+    def __init__(
+        self,
+        *,
+        placement_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        source: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "name", b"name", "placement_id", b"placement_id", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdapterRequest: _TypeAlias = AdapterRequest  # noqa: Y015
+
+@_typing.final
+class ProbeNodeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    force: _builtins.bool
+    """also while an engine runs there"""
+    dry_run: _builtins.bool
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        force: _builtins.bool = ...,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "force", b"force", "node", b"node"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProbeNodeRequest: _TypeAlias = ProbeNodeRequest  # noqa: Y015
+
+@_typing.final
+class ReportIntervalRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    seconds: _builtins.float
+    dry_run: _builtins.bool
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        seconds: _builtins.float = ...,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "node", b"node", "seconds", b"seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportIntervalRequest: _TypeAlias = ReportIntervalRequest  # noqa: Y015
+
+@_typing.final
+class EngineLogRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENGINE_ID_FIELD_NUMBER: _builtins.int
+    LINES_MAX_FIELD_NUMBER: _builtins.int
+    engine_id: _builtins.str
+    lines_max: _builtins.int
+    """0: 200; at most 5,000"""
+    def __init__(
+        self,
+        *,
+        engine_id: _builtins.str = ...,
+        lines_max: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine_id", b"engine_id", "lines_max", b"lines_max"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EngineLogRequest: _TypeAlias = EngineLogRequest  # noqa: Y015
+
+@_typing.final
+class EngineLogResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        lines: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EngineLogResponse: _TypeAlias = EngineLogResponse  # noqa: Y015
+
+@_typing.final
 class ForgetNodeRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1173,22 +1429,26 @@ class CreateJoinTokenRequest(_message.Message):
     LIFETIME_SECONDS_FIELD_NUMBER: _builtins.int
     NODE_NAME_FIELD_NUMBER: _builtins.int
     REPLACE_FIELD_NUMBER: _builtins.int
+    SIMULATOR_FIELD_NUMBER: _builtins.int
     lifetime_seconds: _builtins.float
     """0: one hour"""
     node_name: _builtins.str
     """"": any name; otherwise only this one"""
     replace: _builtins.bool
     """a node of that name that exists already is replaced"""
+    simulator: _builtins.bool
+    """the node may also speak for simulated nodes, "<its name>-…" """
     def __init__(
         self,
         *,
         lifetime_seconds: _builtins.float = ...,
         node_name: _builtins.str = ...,
         replace: _builtins.bool = ...,
+        simulator: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lifetime_seconds", b"lifetime_seconds", "node_name", b"node_name", "replace", b"replace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lifetime_seconds", b"lifetime_seconds", "node_name", b"node_name", "replace", b"replace", "simulator", b"simulator"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -79,6 +79,36 @@ class OperatorServiceStub:
                 request_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.TargetRequest.SerializeToString,
                 response_deserializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ActionResponse.FromString,
                 _registered_method=True)
+        self.Restart = channel.unary_unary(
+                '/stoker.v1.OperatorService/Restart',
+                request_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.RestartRequest.SerializeToString,
+                response_deserializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ActionResponse.FromString,
+                _registered_method=True)
+        self.LoadAdapter = channel.unary_unary(
+                '/stoker.v1.OperatorService/LoadAdapter',
+                request_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.AdapterRequest.SerializeToString,
+                response_deserializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ActionResponse.FromString,
+                _registered_method=True)
+        self.UnloadAdapter = channel.unary_unary(
+                '/stoker.v1.OperatorService/UnloadAdapter',
+                request_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.AdapterRequest.SerializeToString,
+                response_deserializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ActionResponse.FromString,
+                _registered_method=True)
+        self.ProbeNode = channel.unary_unary(
+                '/stoker.v1.OperatorService/ProbeNode',
+                request_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ProbeNodeRequest.SerializeToString,
+                response_deserializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ActionResponse.FromString,
+                _registered_method=True)
+        self.SetReportInterval = channel.unary_unary(
+                '/stoker.v1.OperatorService/SetReportInterval',
+                request_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ReportIntervalRequest.SerializeToString,
+                response_deserializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ActionResponse.FromString,
+                _registered_method=True)
+        self.ReadEngineLog = channel.unary_unary(
+                '/stoker.v1.OperatorService/ReadEngineLog',
+                request_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.EngineLogRequest.SerializeToString,
+                response_deserializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.EngineLogResponse.FromString,
+                _registered_method=True)
         self.ForgetNode = channel.unary_unary(
                 '/stoker.v1.OperatorService/ForgetNode',
                 request_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ForgetNodeRequest.SerializeToString,
@@ -174,6 +204,48 @@ class OperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Restart(self, request, context):
+        """operator
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LoadAdapter(self, request, context):
+        """operator
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnloadAdapter(self, request, context):
+        """operator
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ProbeNode(self, request, context):
+        """operator
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetReportInterval(self, request, context):
+        """operator
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadEngineLog(self, request, context):
+        """viewer
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ForgetNode(self, request, context):
         """admin
         """
@@ -263,6 +335,36 @@ def add_OperatorServiceServicer_to_server(servicer, server):
                     servicer.Resume,
                     request_deserializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.TargetRequest.FromString,
                     response_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ActionResponse.SerializeToString,
+            ),
+            'Restart': grpc.unary_unary_rpc_method_handler(
+                    servicer.Restart,
+                    request_deserializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.RestartRequest.FromString,
+                    response_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ActionResponse.SerializeToString,
+            ),
+            'LoadAdapter': grpc.unary_unary_rpc_method_handler(
+                    servicer.LoadAdapter,
+                    request_deserializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.AdapterRequest.FromString,
+                    response_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ActionResponse.SerializeToString,
+            ),
+            'UnloadAdapter': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnloadAdapter,
+                    request_deserializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.AdapterRequest.FromString,
+                    response_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ActionResponse.SerializeToString,
+            ),
+            'ProbeNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProbeNode,
+                    request_deserializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ProbeNodeRequest.FromString,
+                    response_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ActionResponse.SerializeToString,
+            ),
+            'SetReportInterval': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetReportInterval,
+                    request_deserializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ReportIntervalRequest.FromString,
+                    response_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ActionResponse.SerializeToString,
+            ),
+            'ReadEngineLog': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReadEngineLog,
+                    request_deserializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.EngineLogRequest.FromString,
+                    response_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.EngineLogResponse.SerializeToString,
             ),
             'ForgetNode': grpc.unary_unary_rpc_method_handler(
                     servicer.ForgetNode,
@@ -538,6 +640,168 @@ class OperatorService:
             '/stoker.v1.OperatorService/Resume',
             controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.TargetRequest.SerializeToString,
             controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ActionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Restart(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stoker.v1.OperatorService/Restart',
+            controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.RestartRequest.SerializeToString,
+            controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ActionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LoadAdapter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stoker.v1.OperatorService/LoadAdapter',
+            controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.AdapterRequest.SerializeToString,
+            controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ActionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnloadAdapter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stoker.v1.OperatorService/UnloadAdapter',
+            controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.AdapterRequest.SerializeToString,
+            controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ActionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProbeNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stoker.v1.OperatorService/ProbeNode',
+            controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ProbeNodeRequest.SerializeToString,
+            controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ActionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetReportInterval(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stoker.v1.OperatorService/SetReportInterval',
+            controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ReportIntervalRequest.SerializeToString,
+            controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ActionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadEngineLog(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stoker.v1.OperatorService/ReadEngineLog',
+            controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.EngineLogRequest.SerializeToString,
+            controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.EngineLogResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -48,6 +48,18 @@ class OperatorServiceStub:
     """operator"""
     Resume: _grpc.UnaryUnaryMultiCallable[_operator_pb2.TargetRequest, _operator_pb2.ActionResponse]
     """operator: the undo of Drain"""
+    Restart: _grpc.UnaryUnaryMultiCallable[_operator_pb2.RestartRequest, _operator_pb2.ActionResponse]
+    """operator"""
+    LoadAdapter: _grpc.UnaryUnaryMultiCallable[_operator_pb2.AdapterRequest, _operator_pb2.ActionResponse]
+    """operator"""
+    UnloadAdapter: _grpc.UnaryUnaryMultiCallable[_operator_pb2.AdapterRequest, _operator_pb2.ActionResponse]
+    """operator"""
+    ProbeNode: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ProbeNodeRequest, _operator_pb2.ActionResponse]
+    """operator"""
+    SetReportInterval: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ReportIntervalRequest, _operator_pb2.ActionResponse]
+    """operator"""
+    ReadEngineLog: _grpc.UnaryUnaryMultiCallable[_operator_pb2.EngineLogRequest, _operator_pb2.EngineLogResponse]
+    """viewer"""
     ForgetNode: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ForgetNodeRequest, _operator_pb2.ActionResponse]
     """admin"""
     CreateKey: _grpc.UnaryUnaryMultiCallable[_operator_pb2.CreateKeyRequest, _operator_pb2.CreateKeyResponse]
@@ -79,6 +91,18 @@ class OperatorServiceAsyncStub(OperatorServiceStub):
     """operator"""
     Resume: _aio.UnaryUnaryMultiCallable[_operator_pb2.TargetRequest, _operator_pb2.ActionResponse]  # type: ignore[assignment]
     """operator: the undo of Drain"""
+    Restart: _aio.UnaryUnaryMultiCallable[_operator_pb2.RestartRequest, _operator_pb2.ActionResponse]  # type: ignore[assignment]
+    """operator"""
+    LoadAdapter: _aio.UnaryUnaryMultiCallable[_operator_pb2.AdapterRequest, _operator_pb2.ActionResponse]  # type: ignore[assignment]
+    """operator"""
+    UnloadAdapter: _aio.UnaryUnaryMultiCallable[_operator_pb2.AdapterRequest, _operator_pb2.ActionResponse]  # type: ignore[assignment]
+    """operator"""
+    ProbeNode: _aio.UnaryUnaryMultiCallable[_operator_pb2.ProbeNodeRequest, _operator_pb2.ActionResponse]  # type: ignore[assignment]
+    """operator"""
+    SetReportInterval: _aio.UnaryUnaryMultiCallable[_operator_pb2.ReportIntervalRequest, _operator_pb2.ActionResponse]  # type: ignore[assignment]
+    """operator"""
+    ReadEngineLog: _aio.UnaryUnaryMultiCallable[_operator_pb2.EngineLogRequest, _operator_pb2.EngineLogResponse]  # type: ignore[assignment]
+    """viewer"""
     ForgetNode: _aio.UnaryUnaryMultiCallable[_operator_pb2.ForgetNodeRequest, _operator_pb2.ActionResponse]  # type: ignore[assignment]
     """admin"""
     CreateKey: _aio.UnaryUnaryMultiCallable[_operator_pb2.CreateKeyRequest, _operator_pb2.CreateKeyResponse]  # type: ignore[assignment]
@@ -161,6 +185,54 @@ class OperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_operator_pb2.ActionResponse, _abc.Awaitable[_operator_pb2.ActionResponse]]:
         """operator: the undo of Drain"""
+
+    @_abc_1.abstractmethod
+    def Restart(
+        self,
+        request: _operator_pb2.RestartRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ActionResponse, _abc.Awaitable[_operator_pb2.ActionResponse]]:
+        """operator"""
+
+    @_abc_1.abstractmethod
+    def LoadAdapter(
+        self,
+        request: _operator_pb2.AdapterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ActionResponse, _abc.Awaitable[_operator_pb2.ActionResponse]]:
+        """operator"""
+
+    @_abc_1.abstractmethod
+    def UnloadAdapter(
+        self,
+        request: _operator_pb2.AdapterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ActionResponse, _abc.Awaitable[_operator_pb2.ActionResponse]]:
+        """operator"""
+
+    @_abc_1.abstractmethod
+    def ProbeNode(
+        self,
+        request: _operator_pb2.ProbeNodeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ActionResponse, _abc.Awaitable[_operator_pb2.ActionResponse]]:
+        """operator"""
+
+    @_abc_1.abstractmethod
+    def SetReportInterval(
+        self,
+        request: _operator_pb2.ReportIntervalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ActionResponse, _abc.Awaitable[_operator_pb2.ActionResponse]]:
+        """operator"""
+
+    @_abc_1.abstractmethod
+    def ReadEngineLog(
+        self,
+        request: _operator_pb2.EngineLogRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.EngineLogResponse, _abc.Awaitable[_operator_pb2.EngineLogResponse]]:
+        """viewer"""
 
     @_abc_1.abstractmethod
     def ForgetNode(
