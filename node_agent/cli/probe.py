@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,10 @@ from rich.text import Text
 
 from node_agent.cli.options import configuration, given, output
 from node_agent.clock import SystemClock
-from node_agent.errors import AgentError, ProbeError
-from node_agent.probes.devices import probe_devices
-from node_agent.probes.roofline import probe_roofline
+from node_agent.errors import ProbeError
+from node_agent.hardware.probing import NodeProbe, ProbedDevice
 from node_agent.session.facts import Ceiling, Device
-from node_agent.settings import AgentSettings, load
+from node_agent.settings import load
 from node_agent.supervisor.process import identify
 from node_agent.supervisor.records import EngineDirectory, recorded_engine_ids
 
@@ -38,17 +37,22 @@ def probe(
 ) -> None:
     """Measure FLOP/s and bytes/s of this node's devices (about 10 s each)."""
     settings = load(config, given(state_dir=state_dir, engines__python=engine_python))
-    running = running_engines(settings.state_dir)
-    if running and not force:
-        raise AgentError(
-            f"engines run on this node ({', '.join(running)}): measuring would slow them and give wrong figures; "
-            "drain them first, or add --force"
-        )
-    measured = asyncio.run(_measure(settings, device_id))
+    node = NodeProbe(
+        engine_python=settings.engines.python,
+        state_dir=settings.state_dir,
+        clock=SystemClock(),
+        running_engines=lambda: running_engines(settings.state_dir),
+        on_begin=_begins,
+        seconds_max=settings.hardware.probe_seconds_max,
+    )
+    probed = asyncio.run(node.probe_node(force, device_id=device_id))
     if output == "json":
-        click.echo(json.dumps({"devices": [_as_json(device) for device in measured]}))
+        click.echo(json.dumps({"devices": [_as_json(one) for one in probed]}))
     else:
-        Console().print(_table(measured))
+        Console().print(_table(probed))
+    failed = [f"{one.device.device_id}: {one.problem}" for one in probed if one.measured is None]
+    if failed:
+        raise ProbeError("; ".join(failed))
 
 
 def running_engines(state_dir: Path) -> tuple[str, ...]:
@@ -65,18 +69,8 @@ def running_engines(state_dir: Path) -> tuple[str, ...]:
     return tuple(alive)
 
 
-async def _measure(settings: AgentSettings, device_id: str | None) -> tuple[Device, ...]:
-    python, clock = settings.engines.python, SystemClock()
-    devices = await probe_devices(python)
-    wanted = [device for device in devices if device_id in (None, device.device_id)]
-    if not wanted:
-        raise ProbeError(f"there is no device {device_id!a}: this node has {', '.join(d.device_id for d in devices)}")
-    measured = []
-    for device in wanted:
-        click.echo(f"measuring {device.device_id} ({device.kind}) …", err=True)
-        ceilings = await probe_roofline(python, device, state_dir=settings.state_dir, clock=clock)
-        measured.append(replace(device, ceilings=ceilings))
-    return tuple(measured)
+def _begins(device: Device) -> None:
+    click.echo(f"measuring {device.device_id} ({device.kind}) …", err=True)
 
 
 def _ridge(ceiling: Ceiling) -> float | None:
@@ -85,7 +79,8 @@ def _ridge(ceiling: Ceiling) -> float | None:
     return ceiling.flops_per_second / ceiling.bytes_per_second
 
 
-def _as_json(device: Device) -> dict[str, Any]:
+def _as_json(probed: ProbedDevice) -> dict[str, Any]:
+    device, measured = probed.device, probed.measured
     return {
         "device_id": device.device_id,
         "kind": device.kind,
@@ -93,6 +88,19 @@ def _as_json(device: Device) -> dict[str, Any]:
         "memory_bytes": device.memory_bytes,
         "driver_version": device.driver_version,
         "compute_capability": device.compute_capability,
+        "uuid": device.uuid,
+        "problem": probed.problem,
+        "measured": None
+        if measured is None
+        else {
+            "measured_at": measured.measured_at.isoformat(),
+            "disturbed": measured.disturbed,
+            "torch_version": measured.torch_version,
+            "runtime_version": measured.runtime_version,
+            "read_bytes_per_second": measured.read_bytes_per_second,
+            "copy_bytes_per_second": measured.copy_bytes_per_second,
+            "flops_per_second": dict(measured.flops_per_second),
+        },
         "ceilings": [
             {
                 "dtype": ceiling.dtype,
@@ -101,19 +109,21 @@ def _as_json(device: Device) -> dict[str, Any]:
                 "ridge_flops_per_byte": _ridge(ceiling),
                 "source": ceiling.source.value,
                 "measured_at": ceiling.measured_at.isoformat() if ceiling.measured_at else None,
+                "disturbed": ceiling.disturbed,
             }
             for ceiling in device.ceilings
         ],
     }
 
 
-def _table(devices: tuple[Device, ...]) -> Table:
+def _table(probed: Sequence[ProbedDevice]) -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in ("DEVICE", "KIND", "DTYPE"):
         table.add_column(heading)
     for heading in ("TFLOP/S", "GB/S", "RIDGE FLOP/B"):
         table.add_column(heading, justify="right")
-    for device in devices:
+    table.add_column("SOURCE")
+    for device in (one.device for one in probed):
         for ceiling in device.ceilings:
             table.add_row(
                 Text(device.device_id),
@@ -122,8 +132,14 @@ def _table(devices: tuple[Device, ...]) -> Table:
                 _scaled(ceiling.flops_per_second, 1e12),
                 _scaled(ceiling.bytes_per_second, 1e9),
                 _scaled(_ridge(ceiling), 1.0),
+                Text(_source(ceiling)),
             )
     return table
+
+
+def _source(ceiling: Ceiling) -> str:
+    when = "" if ceiling.measured_at is None else f" {ceiling.measured_at:%Y-%m-%d}"
+    return f"{ceiling.source.value}{when}{', disturbed' if ceiling.disturbed else ''}"
 
 
 def _scaled(value: float | None, unit: float) -> str:

@@ -7,7 +7,8 @@ family differ by a third, so a name that is not in the table gives no figure.
 import re
 from dataclasses import dataclass
 
-from node_agent.session.facts import Ceiling, Source
+from node_agent.session.facts import Ceiling
+from node_agent.session.values import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,12 @@ def datasheet_ceilings(kind: str) -> tuple[Ceiling, ...]:
     """Empty when the device is not in the table."""
     for sheet in _SHEETS:
         if sheet.name.search(kind):
-            figures = {"bfloat16": sheet.bf16_tflops, "float8_e4m3": sheet.fp8_tflops}
+            # All of these do both 16-bit types at the same speed.
+            figures = {
+                "bfloat16": sheet.bf16_tflops,
+                "float16": sheet.bf16_tflops,
+                "float8_e4m3": sheet.fp8_tflops,
+            }
             return tuple(
                 Ceiling(dtype, tflops * 1e12, sheet.terabytes_per_second * 1e12, Source.TABLE)
                 for dtype, tflops in figures.items()

@@ -1,4 +1,5 @@
-"""The inventory of this node's devices, asked of torch in a child process. Called once when the agent starts."""
+"""The inventory of this node's devices, asked of torch in a child process. Called when the agent starts, and by
+`hardware.probing`."""
 
 from pathlib import Path
 from typing import Any
@@ -32,4 +33,5 @@ def _device(item: dict[str, Any]) -> Device:
         memory_bytes=None if memory_bytes is None else int(memory_bytes),
         driver_version=str(item.get("driver_version", "")),
         compute_capability=str(item.get("compute_capability", "")),
+        uuid=str(item.get("uuid", "")),
     )

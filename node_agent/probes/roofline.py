@@ -1,12 +1,12 @@
 """Both roofs of a device: how many FLOP/s and bytes/s it really reaches, measured in a child process and kept on disk.
 
-Called by `stoker-agent probe` and when the agent starts. A measurement is kept with its date, driver and versions, and
-counts only for the device and driver that it was made on; without one the vendor's datasheet is told, as such.
+Called by `hardware.probing` and when the agent starts. A measurement is kept with its date and versions, and counts
+only for the very board and driver that it was made on; without one the vendor's datasheet is told, as such.
 """
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,57 +15,77 @@ from node_agent.clock import Clock
 from node_agent.errors import ProbeError
 from node_agent.probes.child import run_child
 from node_agent.probes.datasheet import datasheet_ceilings
-from node_agent.session.facts import Ceiling, Device, Source
+from node_agent.session.facts import Ceiling, Device
+from node_agent.session.values import Source
 
 SECONDS_MAX = 10.0
-# On top of the measuring itself: importing torch, and making the matrices.
+# On top of the measuring itself: importing torch.
 _START_SECONDS_MAX = 180.0
-_VERSION = 1
+_VERSION = 2
 
 
-async def probe_roofline(
-    engine_python: Path, device: Device, *, state_dir: Path, clock: Clock, seconds_max: float = SECONDS_MAX
-) -> tuple[Ceiling, ...]:
-    """Measures for about `seconds_max`, keeps the result, and returns it. Raises ProbeError.
+@dataclass(frozen=True, slots=True)
+class Roofline:
+    """One measurement of one device."""
 
-    It takes the whole device: the caller makes sure that no engine runs on it.
+    measured_at: datetime
+    flops_per_second: tuple[tuple[str, float], ...]  # by dtype
+    read_bytes_per_second: float
+    copy_bytes_per_second: float  # read and written
+    torch_version: str = ""
+    runtime_version: str = ""  # of CUDA or ROCm; "" on a CPU
+    disturbed: bool = False  # an engine ran on this node meanwhile: the figures are too low
+
+    @property
+    def ceilings(self) -> tuple[Ceiling, ...]:
+        """The memory's roof is the higher of both ways to use it."""
+        bytes_per_second = max(self.read_bytes_per_second, self.copy_bytes_per_second)
+        return tuple(
+            Ceiling(dtype, flops, bytes_per_second, Source.MEASURED, self.measured_at, disturbed=self.disturbed)
+            for dtype, flops in self.flops_per_second
+        )
+
+
+async def measure_roofline(
+    engine_python: Path, device: Device, *, clock: Clock, seconds_max: float = SECONDS_MAX
+) -> Roofline:
+    """Measures for at most `seconds_max`. Raises ProbeError.
+
+    It takes the whole device: the caller makes sure that no engine runs on it, or marks the result as disturbed.
     """
     answer = await run_child(
         engine_python,
         *("roofline", device.device_id, f"{seconds_max:g}"),
         seconds_max=seconds_max + _START_SECONDS_MAX,
     )
-    measured_at = clock.now()
     try:
-        bytes_per_second = _positive(answer["bytes_per_second"])
-        ceilings = tuple(
-            Ceiling(str(dtype), _positive(flops), bytes_per_second, Source.MEASURED, measured_at)
-            for dtype, flops in answer["flops_per_second"].items()
-        )
+        measured = _decode({**answer, "measured_at": clock.now().isoformat(), "disturbed": False})
+        uuid = str(answer.get("uuid", ""))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ProbeError(f"the probe measured something that makes no sense: {error}") from error
-    if not ceilings:
+    if not measured.flops_per_second:
         raise ProbeError(f"the probe could measure nothing on {device.device_id}")
-    _save(state_dir, device, ceilings, torch_version=str(answer.get("torch_version", "")))
-    return ceilings
+    if uuid != device.uuid:
+        raise ProbeError(f"{device.device_id} became another device while it was measured: probe again")
+    return measured
 
 
-def with_ceilings(device: Device, state_dir: Path) -> Device:
-    """The device with what was measured on it before, or else with its datasheet, or else with nothing."""
-    return replace(device, ceilings=_load(state_dir, device) or datasheet_ceilings(device.kind))
-
-
-def _save(state_dir: Path, device: Device, ceilings: tuple[Ceiling, ...], *, torch_version: str) -> None:
+def keep_roofline(state_dir: Path, device: Device, measured: Roofline) -> None:
+    """Raises ProbeError. A disturbed measurement never takes the place of an undisturbed one of the same device."""
+    kept = load_roofline(state_dir, device)
+    if measured.disturbed and kept is not None and not kept.disturbed:
+        return
     path = _path(state_dir, device)
     record = {
         "version": _VERSION,
-        "device_id": device.device_id,
-        "kind": device.kind,
-        "driver_version": device.driver_version,
-        "torch_version": torch_version,
-        "measured_at": ceilings[0].measured_at.isoformat() if ceilings[0].measured_at else None,
-        "bytes_per_second": ceilings[0].bytes_per_second,
-        "flops_per_second": {ceiling.dtype: ceiling.flops_per_second for ceiling in ceilings},
+        "device": _board(device),
+        "measured_at": measured.measured_at.isoformat(),
+        "disturbed": measured.disturbed,
+        "torch_version": measured.torch_version,
+        "runtime_version": measured.runtime_version,
+        "read_bytes_per_second": measured.read_bytes_per_second,
+        "copy_bytes_per_second": measured.copy_bytes_per_second,
+        "flops_per_second": dict(measured.flops_per_second),
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,21 +96,38 @@ def _save(state_dir: Path, device: Device, ceilings: tuple[Ceiling, ...], *, tor
         raise ProbeError(f"measured, but it cannot be kept in {path}: {error.strerror}") from error
 
 
-def _load(state_dir: Path, device: Device) -> tuple[Ceiling, ...]:
-    """Empty when there is none, when it was made on another device or driver, or when it cannot be read."""
+def load_roofline(state_dir: Path, device: Device) -> Roofline | None:
+    """None when there is none, when it was made on another board or driver, or when it cannot be read."""
     try:
         record: dict[str, Any] = json.loads(_path(state_dir, device).read_text())
-        made_on = (record["version"], record["kind"], record["driver_version"])
-        if made_on != (_VERSION, device.kind, device.driver_version):
-            return ()
-        measured_at = datetime.fromisoformat(record["measured_at"])
-        bytes_per_second = _positive(record["bytes_per_second"])
-        return tuple(
-            Ceiling(str(dtype), _positive(flops), bytes_per_second, Source.MEASURED, measured_at)
-            for dtype, flops in record["flops_per_second"].items()
-        )
+        if (record["version"], record["device"]) != (_VERSION, _board(device)):
+            return None
+        return _decode(record)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return ()
+        return None
+
+
+def with_ceilings(device: Device, state_dir: Path) -> Device:
+    """The device with what was measured on it before, or else with its datasheet, or else with nothing."""
+    kept = load_roofline(state_dir, device)
+    return replace(device, ceilings=datasheet_ceilings(device.kind) if kept is None else kept.ceilings)
+
+
+def _board(device: Device) -> dict[str, str]:
+    """What must be the same for a measurement to count."""
+    return {"kind": device.kind, "uuid": device.uuid, "driver_version": device.driver_version}
+
+
+def _decode(data: dict[str, Any]) -> Roofline:
+    return Roofline(
+        measured_at=datetime.fromisoformat(data["measured_at"]),
+        flops_per_second=tuple((str(dtype), _positive(flops)) for dtype, flops in data["flops_per_second"].items()),
+        read_bytes_per_second=_positive(data["read_bytes_per_second"]),
+        copy_bytes_per_second=_positive(data["copy_bytes_per_second"]),
+        torch_version=str(data.get("torch_version", "")),
+        runtime_version=str(data.get("runtime_version", "")),
+        disturbed=bool(data["disturbed"]),
+    )
 
 
 def _path(state_dir: Path, device: Device) -> Path:

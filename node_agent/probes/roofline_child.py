@@ -7,6 +7,7 @@ imports torch and the standard library only, nothing of Stoker: that environment
     python roofline_child.py roofline cuda:0 10      measures for about 10 seconds
 """
 
+import contextlib
 import json
 import os
 import sys
@@ -34,7 +35,11 @@ def main() -> None:
             answer = roofline(device_id, float(seconds))
         case _:
             sys.exit("usage: roofline_child.py devices | roofline DEVICE SECONDS")
-    sys.stdout.write(json.dumps({"torch_version": str(torch.__version__), **answer}) + "\n")
+    versions = {
+        "torch_version": str(torch.__version__),
+        "runtime_version": str(torch.version.cuda or torch.version.hip or ""),
+    }
+    sys.stdout.write(json.dumps({**versions, **answer}) + "\n")
 
 
 def devices() -> list[dict[str, Any]]:
@@ -47,18 +52,34 @@ def devices() -> list[dict[str, Any]]:
 
 
 def roofline(device_id: str, seconds: float) -> dict[str, Any]:
+    """Everything within `seconds`, which begin when torch is loaded. Each measurement may take an equal part of what is
+    left, so that one that needs less leaves more to the others.
+    """
+    deadline = time.perf_counter() + seconds
     family, _, index = device_id.partition(":")
     # torch speaks of AMD's devices as cuda, too.
     device = torch.device("cpu") if family == "cpu" else torch.device("cuda", int(index))
     kinds = _products(device)
-    share = seconds / (len(kinds) + 1)
-    reached = {}
+    transfers, reached = {}, {}
+    left = len(kinds) + 2
+    for name, transfer in (("read", _read), ("copy", _copy)):
+        transfers[name] = _bytes_per_second(transfer, device, _share(deadline, left))
+        left -= 1
     for dtype, product in kinds.items():
-        try:
-            reached[dtype] = _flops_per_second(product, device, share)
-        except (RuntimeError, NotImplementedError, TypeError):
-            continue  # this device cannot do this type
-    return {"flops_per_second": reached, "bytes_per_second": _bytes_per_second(device, share)}
+        # Some devices cannot do some types.
+        with contextlib.suppress(RuntimeError, NotImplementedError, TypeError):
+            reached[dtype] = _flops_per_second(product, device, _share(deadline, left))
+        left -= 1
+    return {
+        "uuid": _uuid(device, family),
+        "flops_per_second": reached,
+        "read_bytes_per_second": transfers["read"],
+        "copy_bytes_per_second": transfers["copy"],
+    }
+
+
+def _share(deadline: float, parts: int) -> float:
+    return max(0.0, deadline - time.perf_counter()) / parts
 
 
 def _products(device: torch.device) -> dict[str, Callable[[int], Callable[[], object]]]:
@@ -102,7 +123,7 @@ def _flops_per_second(make: Callable[[int], Callable[[], object]], device: torch
         _timed(product, device)  # the first call chooses and loads its kernel
         took = _timed(product, device)
         best = max(best, 2.0 * side**3 / took)
-        # Twice the side takes about eight times as long.
+        # Twice the side takes about eight times as long, twice, and its matrices have to be made.
         grows = side < _SIDE_LAST[device.type] and took < _ROUND_SECONDS_MIN
         if not grows or time.perf_counter() + 20 * took > deadline:
             break
@@ -113,19 +134,32 @@ def _flops_per_second(make: Callable[[int], Callable[[], object]], device: torch
     return best
 
 
-def _bytes_per_second(device: torch.device, seconds: float) -> float:
+def _bytes_per_second(
+    transfer: Callable[[torch.device, int], tuple[Callable[[], object], int]], device: torch.device, seconds: float
+) -> float:
     deadline = time.perf_counter() + seconds
     size = _COPY_BYTES[device.type]
     if device.type == "cuda":
         size = min(size, int(torch.cuda.mem_get_info(device)[0] * _MEMORY_SHARE / 2))
+    work, moved = transfer(device, size // 4 * 4)
+    best, took = 0.0, 0.0
+    _timed(work, device)
+    while best == 0.0 or time.perf_counter() + took < deadline:
+        took = _timed(work, device)
+        best = max(best, moved / took)
+    return best
+
+
+def _read(device: torch.device, size: int) -> tuple[Callable[[], object], int]:
+    """As a decoding step reads weights: everything once, almost nothing written."""
+    source = torch.ones(size // 4, dtype=torch.float32, device=device)
+    return source.sum, size
+
+
+def _copy(device: torch.device, size: int) -> tuple[Callable[[], object], int]:
     source = torch.ones(size, dtype=torch.uint8, device=device)
     target = torch.zeros(size, dtype=torch.uint8, device=device)
-    best, took = 0.0, 0.0
-    _timed(lambda: target.copy_(source), device)
-    while best == 0.0 or time.perf_counter() + took < deadline:
-        took = _timed(lambda: target.copy_(source), device)
-        best = max(best, 2.0 * size / took)  # read and written
-    return best
+    return lambda: target.copy_(source), 2 * size  # read and written
 
 
 def _timed(work: Callable[[], object], device: torch.device) -> float:
@@ -147,7 +181,14 @@ def _gpu(index: int, family: str) -> dict[str, Any]:
             "/sys/module/nvidia/version" if family == "cuda" else "/sys/module/amdgpu/version"
         ),
         "compute_capability": f"{properties.major}.{properties.minor}",
+        "uuid": _uuid(torch.device("cuda", index), family),
     }
+
+
+def _uuid(device: torch.device, family: str) -> str:
+    """Of this very board, as NVIDIA's tools write it; "" for a CPU, and where torch does not tell."""
+    told = "" if device.type == "cpu" else str(getattr(torch.cuda.get_device_properties(device), "uuid", ""))
+    return f"GPU-{told.removeprefix('GPU-')}" if told and family == "cuda" else told
 
 
 def _cpu_name() -> str:

@@ -10,10 +10,11 @@ import pytest
 from node_agent.errors import ProbeError
 from node_agent.probes.datasheet import datasheet_ceilings
 from node_agent.probes.devices import probe_devices
-from node_agent.probes.roofline import probe_roofline, with_ceilings
-from node_agent.session.facts import Ceiling, Device, Source
+from node_agent.probes.roofline import Roofline, keep_roofline, load_roofline, measure_roofline, with_ceilings
+from node_agent.session.facts import Ceiling, Device
+from node_agent.session.values import Source
 
-H200 = Device("cuda:0", "NVIDIA H200", "cuda", 141 * 10**9, "570.1", "9.0")
+H200 = Device("cuda:0", "NVIDIA H200", "cuda", 141 * 10**9, "570.1", "9.0", uuid="GPU-1")
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
 
@@ -33,35 +34,69 @@ def program(tmp_path: Path, script: str) -> Path:
     return path
 
 
-async def measure(tmp_path: Path, script: str, *, seconds_max: float = 5.0) -> tuple[Ceiling, ...]:
-    engine_python = program(tmp_path, script)
-    return await probe_roofline(engine_python, H200, state_dir=tmp_path, clock=Clock(), seconds_max=seconds_max)
+async def measure(tmp_path: Path, script: str, *, seconds_max: float = 5.0) -> Roofline:
+    return await measure_roofline(program(tmp_path, script), H200, clock=Clock(), seconds_max=seconds_max)
 
 
 GOOD = """echo 'some warning' >&2; echo 'noise'; test "$2 $3" = "roofline cuda:0" &&
-echo '{"torch_version": "2.13", "flops_per_second": {"bfloat16": 7.9e14, "float32": 5e13}, "bytes_per_second": 4.3e12}'"""
+echo '{"torch_version": "2.13", "runtime_version": "12.8", "uuid": "GPU-1", "read_bytes_per_second": 4.4e12,
+ "copy_bytes_per_second": 4.3e12, "flops_per_second": {"bfloat16": 7.9e14, "float32": 5e13}}' | tr -d '\\n'"""
+MEASURED = Roofline(NOW, (("bfloat16", 7.9e14), ("float32", 5e13)), 4.4e12, 4.3e12, "2.13", "12.8")
 
 
-async def test_a_measurement_is_told_and_kept(tmp_path: Path) -> None:
-    ceilings = await measure(tmp_path, GOOD)
-    assert ceilings == (
-        Ceiling("bfloat16", 7.9e14, 4.3e12, Source.MEASURED, NOW),
-        Ceiling("float32", 5e13, 4.3e12, Source.MEASURED, NOW),
+async def test_a_measurement_is_told_kept_and_becomes_ceilings(tmp_path: Path) -> None:
+    assert await measure(tmp_path, GOOD) == MEASURED
+    keep_roofline(tmp_path, H200, MEASURED)
+    assert load_roofline(tmp_path, H200) == MEASURED
+    assert with_ceilings(H200, tmp_path).ceilings == (
+        Ceiling("bfloat16", 7.9e14, 4.4e12, Source.MEASURED, NOW),
+        Ceiling("float32", 5e13, 4.4e12, Source.MEASURED, NOW),
     )
-    assert with_ceilings(H200, tmp_path).ceilings == ceilings
 
 
-async def test_a_measurement_of_another_device_or_driver_does_not_count(tmp_path: Path) -> None:
-    await measure(tmp_path, GOOD)
-    assert with_ceilings(replace(H200, driver_version="580.2"), tmp_path).ceilings[0].source is Source.TABLE
-    assert with_ceilings(replace(H200, kind="NVIDIA GB10"), tmp_path).ceilings == ()
+@pytest.mark.parametrize("other", [{"driver_version": "580.2"}, {"uuid": "GPU-2"}, {"kind": "NVIDIA GB10"}])
+def test_a_measurement_of_another_board_or_driver_does_not_count(tmp_path: Path, other: dict[str, str]) -> None:
+    keep_roofline(tmp_path, H200, MEASURED)
+    device = replace(H200, **other)  # type: ignore[arg-type]
+    assert load_roofline(tmp_path, device) is None
+    assert with_ceilings(device, tmp_path).ceilings == datasheet_ceilings(device.kind)
 
 
-async def test_a_spoilt_file_falls_back_to_the_datasheet(tmp_path: Path) -> None:
-    await measure(tmp_path, GOOD)
-    for text in ("", "[]", '{"version": 1}'):
+def test_a_disturbed_measurement_is_marked_and_never_replaces_a_good_one(tmp_path: Path) -> None:
+    disturbed = replace(MEASURED, disturbed=True)
+    keep_roofline(tmp_path, H200, disturbed)
+    assert {ceiling.disturbed for ceiling in with_ceilings(H200, tmp_path).ceilings} == {True}
+    keep_roofline(tmp_path, H200, MEASURED)
+    keep_roofline(tmp_path, H200, disturbed)
+    assert load_roofline(tmp_path, H200) == MEASURED
+    swapped = replace(H200, uuid="GPU-2")
+    keep_roofline(tmp_path, swapped, disturbed)
+    assert load_roofline(tmp_path, swapped) == disturbed
+
+
+def test_a_spoilt_file_falls_back_to_the_datasheet(tmp_path: Path) -> None:
+    keep_roofline(tmp_path, H200, MEASURED)
+    good = (tmp_path / "roofline/cuda-0.json").read_text()
+    for text in (
+        "",
+        "[]",
+        '{"version": 2}',
+        good.replace("4400000000000.0", "-1"),
+        good.replace('"version": 2', '"version": 1'),
+    ):
         (tmp_path / "roofline/cuda-0.json").write_text(text)
         assert {ceiling.source for ceiling in with_ceilings(H200, tmp_path).ceilings} == {Source.TABLE}
+
+
+def test_a_measurement_that_cannot_be_kept_says_so(tmp_path: Path) -> None:
+    (tmp_path / "roofline").write_text("")
+    with pytest.raises(ProbeError, match="cannot be kept"):
+        keep_roofline(tmp_path, H200, MEASURED)
+
+
+async def test_a_board_that_is_another_one_by_now_is_not_kept(tmp_path: Path) -> None:
+    with pytest.raises(ProbeError, match="became another device"):
+        await measure(tmp_path, GOOD.replace("GPU-1", "GPU-9"))
 
 
 @pytest.mark.parametrize(
@@ -71,8 +106,9 @@ async def test_a_spoilt_file_falls_back_to_the_datasheet(tmp_path: Path) -> None
         ("echo hello", "something else"),
         ("echo '[1]'", "something else"),
         ("echo '{}'", "makes no sense"),
-        ("""echo '{"flops_per_second": {"float32": -1}, "bytes_per_second": 1}'""", "makes no sense"),
-        ("""echo '{"flops_per_second": {}, "bytes_per_second": 1}'""", "could measure nothing"),
+        (GOOD.replace("5e13", "-1"), "makes no sense"),
+        (GOOD.replace("4.3e12", "null"), "makes no sense"),
+        (GOOD.replace('"bfloat16": 7.9e14, "float32": 5e13', ""), "could measure nothing"),
     ],
 )
 async def test_a_failed_probe_says_why(tmp_path: Path, script: str, message: str) -> None:
@@ -106,6 +142,6 @@ def test_the_datasheet_knows_only_what_a_name_says_exactly() -> None:
     assert fp8.bytes_per_second is not None
     assert round(fp8.flops_per_second / fp8.bytes_per_second) == 591
     assert bf16.flops_per_second == 989e12
-    assert [ceiling.dtype for ceiling in datasheet_ceilings("NVIDIA A100-SXM4-80GB")] == ["bfloat16"]
+    assert [ceiling.dtype for ceiling in datasheet_ceilings("NVIDIA A100-SXM4-80GB")] == ["bfloat16", "float16"]
     for other in ("NVIDIA H100 PCIe", "NVIDIA A100-SXM4-40GB", "NVIDIA L40", "AMD EPYC 9554", ""):
         assert datasheet_ceilings(other) == ()
