@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from node_agent.inside.sockets import InsideSockets
 from node_agent.probes.scrape import Scrape
 from node_agent.session.facts import EngineSpec
 
@@ -75,6 +76,7 @@ class EngineDescription:
     version: str = ""
     served_paths: tuple[str, ...] = ()
     context_tokens_max: int | None = None
+    adapters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,12 @@ class EngineClient(Protocol):
     async def canary(self, *, seconds_max: float) -> CanaryAnswer:
         """Has the engine do one token's worth of real work."""
 
+    async def load_adapter(self, name: str, source: str) -> tuple[str, ...]:
+        """Also in the place of one of that name. Answers all adapters that it serves then. Raises AdapterError."""
+
+    async def unload_adapter(self, name: str) -> tuple[str, ...]:
+        """One that is not there is as good as unloaded. Answers and raises likewise."""
+
     async def close(self) -> None: ...
 
 
@@ -110,8 +118,18 @@ class Engine(Protocol):
     def device_ids(self) -> tuple[str, ...]:
         """Where it runs: the spec's devices, or the node's default ones."""
 
-    def launch(self, port: int) -> Launch:
-        """The command that starts it. Raises LaunchError when something that it needs is not there."""
+    def launch(self, port: int, inside: InsideSockets | None = None) -> Launch:
+        """The command that starts it; `inside`: where the agent listens to what it tells of itself, if anywhere.
+
+        Raises LaunchError when something that it needs is not there.
+        """
+
+    def trial(self) -> Launch | None:
+        """A command that judges the arguments as a start would, without starting anything; None: there is none."""
+
+    @property
+    def takes_adapters(self) -> bool:
+        """Whether LoRA adapters can be loaded into it while it runs."""
 
     def read_line(self, line: str) -> LogNews: ...
 

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from node_agent.engines import vllm_log
-from node_agent.engines.arguments import check_arguments, check_name
+from node_agent.engines import vllm_inside, vllm_log
+from node_agent.engines.argument_check import trial_of
+from node_agent.engines.arguments import check_arguments, check_name, turned_on
 from node_agent.engines.engine import (
     CauseOfDeath,
     EngineAccess,
@@ -21,15 +22,21 @@ from node_agent.engines.engine import (
 )
 from node_agent.engines.vllm_client import VllmClient
 from node_agent.errors import EngineSpecError, LaunchError
+from node_agent.inside.sockets import InsideSockets
 from node_agent.session.facts import EngineSpec
 
 # How long vLLM itself waits for requests in flight after SIGTERM. The supervisor drains before; this is for a drain cut
 # short. It must be shorter than the supervisor's patience before SIGKILL. With 0, clients hang instead of being told.
 SHUTDOWN_TIMEOUT_SECONDS = 10
+_MODULE = ("-m", "vllm.entrypoints.openai.api_server")
+
+# Opens the routes that load and unload adapters, which without --enable-lora have no use.
+_ADAPTERS_ALLOWED = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"}
 
 _NEVER_PASSED_ON = (
     "VLLM_SERVER_DEV_MODE",  # opens routes that pause, reset and run code
     "VLLM_ALLOW_INSECURE_SERIALIZATION",
+    "VLLM_ALLOW_RUNTIME_LORA_UPDATING",  # set for the engines that need it, for no other
     "VLLM_API_KEY",
     "VLLM_HOST_IP",
     "VLLM_PORT",
@@ -55,6 +62,7 @@ class VllmSettings:
     base_environment: Mapping[str, str] = field(default_factory=dict)  # the agent's own; cleaned before use
     default_device_ids: tuple[str, ...] = ()  # for specs that name none
     cpu_cores: str = ""  # for engines on a CPU: "0-3", vLLM's notation; "" lets the operating system place the threads
+    plugins: Path | None = None  # the folder of `plugin_files.install`; None: vLLM runs without them
 
 
 @dataclass(frozen=True)
@@ -73,11 +81,12 @@ class VllmEngine:
     def device_ids(self) -> tuple[str, ...]:
         return self.spec.device_ids or self.settings.default_device_ids
 
-    def launch(self, port: int) -> Launch:
+    def launch(self, port: int, inside: InsideSockets | None = None) -> Launch:
         tls = self.access.tls
+        environment = self._environment()
         self._check_files()
         command = [
-            *(str(self.settings.engine_python), "-m", "vllm.entrypoints.openai.api_server"),
+            *(str(self.settings.engine_python), *_MODULE),
             *("--model", self.spec.source, "--served-model-name", self.spec.model),
             *("--host", self.access.bind_host, "--port", str(port)),
             *("--shutdown-timeout", str(SHUTDOWN_TIMEOUT_SECONDS)),
@@ -87,8 +96,21 @@ class VllmEngine:
             command += ["--ssl-certfile", str(tls.cert_path), "--ssl-keyfile", str(tls.key_path)]
             # 2 is ssl.CERT_REQUIRED: a client without a certificate of these CAs gets no answer at all.
             command += ["--ssl-ca-certs", str(tls.client_ca_path), "--ssl-cert-reqs", "2", "--enable-ssl-refresh"]
+        plugins = self.settings.plugins
+        if inside is not None and plugins is not None:
+            command += vllm_inside.arguments(inside)
+            environment = {**environment, **vllm_inside.environment(inside, plugins, environment)}
         command += self.spec.engine_args
-        return Launch(command=tuple(command), environment=self._environment())
+        return Launch(command=tuple(command), environment=environment)
+
+    def trial(self) -> Launch:
+        """The port is one that nobody asks for: a parser binds none."""
+        started = self.launch(1)
+        return trial_of(started.command, len(_MODULE), started.environment)
+
+    @property
+    def takes_adapters(self) -> bool:
+        return turned_on("--enable-lora", self.spec.engine_args)
 
     def read_line(self, line: str) -> LogNews:
         return vllm_log.read_line(line)
@@ -114,7 +136,8 @@ class VllmEngine:
             for name, value in self.settings.base_environment.items()
             if name not in _NEVER_PASSED_ON and not name.startswith("STOKER_")
         }
-        return {**inherited, **_ALWAYS_SET, **self._device_environment()}
+        adapters = _ADAPTERS_ALLOWED if self.takes_adapters else {}
+        return {**inherited, **_ALWAYS_SET, **adapters, **self._device_environment()}
 
     def _device_environment(self) -> dict[str, str]:
         families = {device_id.partition(":")[0] for device_id in self.device_ids}

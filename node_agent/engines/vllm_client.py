@@ -14,9 +14,10 @@ from typing import Any
 import httpx
 
 from node_agent.engines.engine import CanaryAnswer, EngineAccess, EngineDescription, EngineTls
-from node_agent.errors import EngineUnreachableError
+from node_agent.errors import AdapterError, EngineUnreachableError
 from node_agent.probes.metrics import read_metrics
 from node_agent.probes.scrape import Scrape
+from node_agent.vllm_plugins.wire import CANARY_HEADER
 
 COMPLETIONS_PATH = "/v1/completions"
 EMBEDDINGS_PATH = "/v1/embeddings"
@@ -27,7 +28,12 @@ _JSON_BYTES_MAX = 1024 * 1024
 _REQUEST_SECONDS_MAX = 5.0
 # Shorter than any KV block, so that nothing of it stays in the prefix cache.
 _CANARY_PROMPT = "Hello"
-_OK, _METHOD_NOT_ALLOWED = 200, 405
+_OK, _NOT_FOUND, _METHOD_NOT_ALLOWED = 200, 404, 405
+_COMPLAINT_CHARACTERS_MAX = 400
+_ADAPTERS_TOLD_MAX = 256
+_ADAPTER_NAME_CHARACTERS_MAX = 192
+# Reading an adapter's weights from a slow disk; a request beside it waits as well.
+_ADAPTER_SECONDS_MAX = 120.0
 
 
 class VllmClient:
@@ -57,6 +63,7 @@ class VllmClient:
             version=str(version.get("version", ""))[:64],
             served_paths=tuple(served),
             context_tokens_max=_context_tokens_max(models),
+            adapters=_adapters(models),
         )
 
     async def scrape(self) -> Scrape:
@@ -81,6 +88,19 @@ class VllmClient:
             generation_tokens=_count(usage.get("completion_tokens")),
             cached_tokens=_count(details.get("cached_tokens")) if isinstance(details, dict) else 0,
         )
+
+    async def load_adapter(self, name: str, source: str) -> tuple[str, ...]:
+        body = {"lora_name": name, "lora_path": source, "load_inplace": True}
+        status, raw = await self._request("POST", "/v1/load_lora_adapter", body=body, seconds_max=_ADAPTER_SECONDS_MAX)
+        if status != _OK:
+            raise AdapterError(f"vLLM does not load {name}: {_complaint(status, raw)}")
+        return _adapters(await self._json("GET", "/v1/models"))
+
+    async def unload_adapter(self, name: str) -> tuple[str, ...]:
+        status, raw = await self._request("POST", "/v1/unload_lora_adapter", body={"lora_name": name})
+        if status not in (_OK, _NOT_FOUND):
+            raise AdapterError(f"vLLM does not unload {name}: {_complaint(status, raw)}")
+        return _adapters(await self._json("GET", "/v1/models"))
 
     async def close(self) -> None:
         """Also to be called before the engine is stopped: vLLM waits up to 30 s for an open TLS connection to end."""
@@ -139,7 +159,7 @@ class VllmClient:
             verify=verify,
             trust_env=False,
             # Compressing costs both sides more than the loopback does.
-            headers={"accept-encoding": "identity", "user-agent": "stoker-agent"},
+            headers={"accept-encoding": "identity", "user-agent": "stoker-agent", CANARY_HEADER: "1"},
             limits=httpx.Limits(max_connections=4, max_keepalive_connections=1, keepalive_expiry=30.0),
         )
         self._files_seen = seen
@@ -179,6 +199,22 @@ def _context_tokens_max(models: dict[str, Any]) -> int | None:
     except (KeyError, IndexError, TypeError):
         return None
     return value if isinstance(value, int) and value > 0 else None
+
+
+def _adapters(models: dict[str, Any]) -> tuple[str, ...]:
+    """The models that stand on another one; LoRA is the only kind of them."""
+    cards = models.get("data")
+    found = [card for card in cards if isinstance(card, dict) and card.get("parent")] if isinstance(cards, list) else []
+    return tuple(sorted(str(card.get("id", ""))[:_ADAPTER_NAME_CHARACTERS_MAX] for card in found))[:_ADAPTERS_TOLD_MAX]
+
+
+def _complaint(status: int, raw: bytes) -> str:
+    """The sentence in an answer of vLLM's own shape, or whatever came."""
+    try:
+        said = str(json.loads(raw)["error"]["message"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        said = raw.decode("utf-8", "replace")
+    return "".join(filter(str.isprintable, said.replace("\n", " ")))[:_COMPLAINT_CHARACTERS_MAX] or f"status {status}"
 
 
 def _count(value: object) -> int:

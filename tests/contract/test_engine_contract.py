@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.engines.arguments import check_arguments
+from node_agent.engines.arguments import _REFUSED, check_arguments
 from node_agent.engines.engine import EngineAccess, EngineTls
 from node_agent.engines.vllm import VllmSettings, vllm_engine_factory
 from node_agent.errors import EngineSpecError
@@ -30,6 +30,18 @@ WANTED = (
         "--trust-remote-code",
     ),
 )
+# What "--ssl-*" and "--master-*" stand for.
+OF_FAMILIES = {
+    *("--ssl-keyfile", "--ssl-certfile", "--ssl-ca-certs", "--ssl-cert-reqs", "--ssl-ciphers"),
+    *("--master-addr", "--master-port"),
+}
+SOUNDS_DANGEROUS = re.compile(
+    r"(cls|plugin|middleware|address|addr|port|host|ip|uds|grpc|api-key|token-file|overrides)$"
+)
+LOOKED_AT = {
+    "--io-processor-plugin",  # a name among those that the node's owner installed
+    "--hf-overrides",  # fields of the model's configuration; no code
+}
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +72,21 @@ def test_what_operators_want_is_there_and_passes(options: frozenset[str]) -> Non
 def test_nothing_is_refused_for_looking_like_the_beginning_of_something_else(options: frozenset[str]) -> None:
     reasons = {option: reason for option in options if (reason := refusal_of(option))}
     assert [option for option, reason in reasons.items() if "would be taken for it" in reason] == []
-    assert {"--host", "--port", "--api-key", "--middleware", "--root-path", "--uds", "--ssl-keyfile"} <= reasons.keys()
-    assert len(reasons) < 40
+    families = [option.removesuffix("*") for option in _REFUSED if option.endswith("*")]
+    of_families = {option for option in reasons if option not in _REFUSED}
+    assert {option for option in of_families if not option.startswith(tuple(families))} == set()
+    assert of_families == OF_FAMILIES, "a family refuses something new, or no longer something that it should"
+
+
+def test_all_that_is_refused_by_name_exists(options: frozenset[str]) -> None:
+    """A name that vLLM changed would slip through under its new one."""
+    long = {option for option in _REFUSED if option.startswith("--") and not option.endswith("*")}
+    assert long <= options
+
+
+def test_what_sounds_like_a_way_in_or_like_code_is_refused_or_was_looked_at(options: frozenset[str]) -> None:
+    dangerous = {option for option in options if SOUNDS_DANGEROUS.search(option)}
+    assert {option for option in dangerous if not refusal_of(option)} == LOOKED_AT
 
 
 def refusal_of(option: str) -> str:
