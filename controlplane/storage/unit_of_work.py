@@ -15,6 +15,7 @@ from controlplane.storage.repositories.leadership import Leadership
 from controlplane.storage.repositories.nodes import Nodes
 from controlplane.storage.repositories.operators import Operators
 from controlplane.storage.repositories.placements import Placements
+from controlplane.storage.repositories.request_records import RequestRecords, SpoolPositions
 from controlplane.storage.repositories.samples import Samples
 from controlplane.storage.repositories.tokens import JoinTokens
 
@@ -29,6 +30,8 @@ class UnitOfWork:
         self.events = Events(connection)
         self.audit = AuditEntries(connection)
         self.samples = Samples(connection)
+        self.request_records = RequestRecords(connection)
+        self.spool_positions = SpoolPositions(connection)
         self.keys = ApiKeys(connection)
         self.tokens = JoinTokens(connection)
         self.engine_summaries = EngineSummaries(connection)

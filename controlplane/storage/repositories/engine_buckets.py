@@ -32,11 +32,22 @@ from sqlalchemy.types import BigInteger
 from controlplane.errors import InvalidInputError
 from controlplane.fleet.history import EngineHistoryRow
 from controlplane.storage.tables import engine_samples
-from controlplane.storage.tables.history import COUNTERS
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAMES = ("engine_id", "node", "provider", "region", "model")
-_COUNTERS = tuple(name for name in COUNTERS if name != "requests_finished_total")  # those that history tells
+_COUNTERS = (  # those that history tells; each costs a look-up
+    "prompt_tokens_total",
+    "generation_tokens_total",
+    "steps_total",
+    "step_tokens_total",
+    "prefix_query_tokens_total",
+    "prefix_hit_tokens_total",
+    "preemptions_total",
+    "ttft_count_total",
+    "flops_total",
+    "bytes_total",
+    "ttft_seconds_sum_total",
+)
 
 
 class _EpochMicroseconds(FunctionElement[int]):

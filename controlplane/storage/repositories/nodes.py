@@ -40,6 +40,8 @@ class Nodes:
                 "cordoned": node.cordoned,
                 "cordon_reason": node.cordon_reason,
                 "certificate_not_after": node.certificate_not_after,
+                "simulator": node.simulator,
+                "simulated_by": node.simulated_by,
             },
         )
 
@@ -67,4 +69,6 @@ def _fact(row: Row[Any]) -> EnrolledNode:
         cordoned=row.cordoned,
         cordon_reason=row.cordon_reason,
         certificate_not_after=row.certificate_not_after,
+        simulator=row.simulator,
+        simulated_by=row.simulated_by,
     )

@@ -1,11 +1,12 @@
 """Placements: deployments on nodes' devices."""
 
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, delete, select
 
 from controlplane.errors import ConflictError
-from controlplane.fleet.desired import Deployment, Placement
+from controlplane.fleet.desired import Adapter, Deployment, Placement
 from controlplane.storage.repositories.deployments import Deployments
 from controlplane.storage.repositories.statements import put_row
 from controlplane.storage.tables import deployments, nodes, placements
@@ -52,6 +53,7 @@ class Placements:
                 "drain_seconds_max": placement.drain_seconds_max,
                 "created_at": placement.created_at,
                 "created_by": placement.created_by,
+                "adapters": [asdict(adapter) for adapter in placement.adapters],
             },
         )
 
@@ -78,4 +80,7 @@ def _fact(row: Row[Any]) -> Placement:
         created_by=row.created_by,
         device_ids=tuple(row.device_ids),
         drain_seconds_max=row.drain_seconds_max,
+        adapters=tuple(
+            Adapter(item["name"], item["source"], item["revision"], item["wanted"]) for item in row.adapters
+        ),
     )

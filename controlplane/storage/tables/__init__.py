@@ -4,6 +4,7 @@ from controlplane.storage.tables.access import api_keys, join_tokens, leadership
 from controlplane.storage.tables.desired import deployments, nodes, placements
 from controlplane.storage.tables.history import audit_entries, engine_samples, engine_summaries, fleet_events
 from controlplane.storage.tables.metadata import metadata
+from controlplane.storage.tables.records import request_records, spool_positions
 
 __all__ = [
     "api_keys",
@@ -18,4 +19,6 @@ __all__ = [
     "nodes",
     "operators",
     "placements",
+    "request_records",
+    "spool_positions",
 ]

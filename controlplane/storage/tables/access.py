@@ -1,6 +1,6 @@
 """Who may do what: keys, join tokens, operators' certificates, and which control plane leads. Never a secret."""
 
-from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Integer, LargeBinary, Table, Text
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Integer, LargeBinary, Table, Text, false
 
 from controlplane.fleet.access import Role
 from controlplane.storage.column_types import EnumText, FreeText, UtcTimestamp
@@ -30,6 +30,7 @@ join_tokens = Table(
     Column("expires_at", UtcTimestamp, nullable=False, index=True),
     Column("node_name", Text, nullable=False),
     Column("replace", Boolean, nullable=False),
+    Column("simulator", Boolean, nullable=False, server_default=false()),
     Column("used_at", UtcTimestamp),
     Column("used_by_node", Text, nullable=False),
     not_empty("token_id"),

@@ -1,6 +1,6 @@
 """Desired state: what operators want. Changed only by operators' commands, referenced with foreign keys."""
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Table, Text, false, text
 
 from controlplane.fleet.desired import DesiredState
 from controlplane.storage.column_types import EnumText, FreeText, Json, UtcTimestamp
@@ -20,6 +20,8 @@ nodes = Table(
     Column("cordoned", Boolean, nullable=False),
     Column("cordon_reason", FreeText, nullable=False),
     Column("certificate_not_after", UtcTimestamp),
+    Column("simulator", Boolean, nullable=False, server_default=false()),
+    Column("simulated_by", Text, nullable=False, server_default=text("''")),
     not_empty("name"),
 )
 
@@ -46,6 +48,7 @@ placements = Table(
     Column("drain_seconds_max", Float),
     Column("created_at", UtcTimestamp, nullable=False),
     Column("created_by", Text, nullable=False),
+    Column("adapters", Json, nullable=False, server_default="[]"),
     not_empty("placement_id"),
     not_negative("generation"),
     not_negative("drain_seconds_max"),

@@ -9,8 +9,8 @@ from controlplane.fleet.observed import EngineState, Severity
 from controlplane.storage.column_types import EnumText, FreeText, Json, RowNumber, UtcTimestamp
 from controlplane.storage.tables.metadata import metadata, not_empty, not_negative, one_of
 
-GAUGES = ("kv_capacity_tokens", "kv_used_tokens", "running_count", "waiting_count", "inflight_count")
-WHOLE_COUNTERS = (
+_GAUGES = ("kv_capacity_tokens", "kv_used_tokens", "running_count", "waiting_count", "inflight_count")
+_WHOLE_COUNTERS = (
     "prompt_tokens_total",
     "generation_tokens_total",
     "steps_total",
@@ -21,7 +21,20 @@ WHOLE_COUNTERS = (
     "requests_finished_total",
     "ttft_count_total",
 )
-REAL_COUNTERS = ("flops_total", "bytes_total", "ttft_seconds_sum_total")
+_REAL_COUNTERS = ("flops_total", "bytes_total", "ttft_seconds_sum_total")
+_INSIDE_GAUGES = ("kv_headroom_tokens", "resident_chunks_count")
+_INSIDE_WHOLE_COUNTERS = (
+    "inside_steps_total",
+    "inside_running_total",
+    "prefill_tokens_total",
+    "decode_tokens_total",
+    "recompute_tokens_total",
+)
+_INSIDE_REAL_COUNTERS = ("busy_seconds_total", "recompute_flops_total", "recompute_seconds_total")
+
+GAUGES = (*_GAUGES, *_INSIDE_GAUGES)
+WHOLE_COUNTERS = (*_WHOLE_COUNTERS, *_INSIDE_WHOLE_COUNTERS)
+REAL_COUNTERS = (*_REAL_COUNTERS, *_INSIDE_REAL_COUNTERS)
 COUNTERS = (*WHOLE_COUNTERS, *REAL_COUNTERS)
 
 engine_samples = Table(
@@ -35,8 +48,11 @@ engine_samples = Table(
     Column("region", Text, nullable=False),
     Column("model", Text, nullable=False),
     Column("state", Text, nullable=False),
-    *(Column(name, BigInteger) for name in (*GAUGES, *WHOLE_COUNTERS)),
-    *(Column(name, Float(53)) for name in REAL_COUNTERS),
+    *(Column(name, BigInteger) for name in (*_GAUGES, *_WHOLE_COUNTERS)),
+    *(Column(name, Float(53)) for name in _REAL_COUNTERS),
+    # Last, as a migration adds them: PostgreSQL remembers the order in the views of this table.
+    *(Column(name, BigInteger) for name in (*_INSIDE_GAUGES, *_INSIDE_WHOLE_COUNTERS)),
+    *(Column(name, Float(53)) for name in _INSIDE_REAL_COUNTERS),
     *(not_negative(name) for name in (*GAUGES, *COUNTERS)),
     Index(None, "sampled_at"),
 )
@@ -53,6 +69,8 @@ fleet_events = Table(
     Column("engine_id", Text, nullable=False),
     Column("model", Text, nullable=False),
     Column("actor", FreeText, nullable=False),
+    Column("device_id", Text, nullable=False),
+    Column("action", FreeText, nullable=False),
     not_empty("kind"),
     one_of("severity", Severity),
     Index(None, "at", "event_id"),

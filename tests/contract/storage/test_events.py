@@ -55,3 +55,10 @@ async def test_text_that_a_database_cannot_hold_is_made_harmless(database: Datab
     )
     [back] = await database.run(lambda uow: uow.events.latest(1))
     assert back.message == "a\ufffdb \ufffd [red]\N{SNOWMAN}\N{GRINNING FACE}"
+
+
+async def test_an_event_keeps_its_device_and_what_to_do(database: Database) -> None:
+    fault = event(kind="device_fault", device_id="cuda:3", action="Drain it, then reset the device.")
+    [written] = await database.run(lambda uow: uow.events.append([fault]))
+    assert (await database.run(lambda uow: uow.events.latest(1))) == [written]
+    assert (written.device_id, written.action) == ("cuda:3", "Drain it, then reset the device.")

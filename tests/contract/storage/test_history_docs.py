@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from sqlalchemy import Row, inspect
 
 from controlplane.fleet.history import AuditEntry
+from controlplane.fleet.node_records import RequestOutcome, RequestRecord, RequestRow
 from controlplane.fleet.observed import Severity
 from controlplane.storage.database import Database
 from controlplane.storage.unit_of_work import UnitOfWork
@@ -30,6 +32,11 @@ def _fill(uow: UnitOfWork) -> None:
             gauges = {"kv_capacity_tokens": 100, "kv_used_tokens": 30 * n, "waiting_count": n}
             instance = "i1" if n < 3 else "i2"
             uow.samples.append_many([sample(60 * n, instance_id=instance, **gauges, **readings, **engine)])
+    asked = RequestRecord(
+        "r1", "llama@gcp-1", "i1", "meta/llama", "acme", at(60), at(62), RequestOutcome.COMPLETED, 200
+    )
+    asked = replace(asked, prompt_tokens=100, cached_tokens=25, queue_seconds=0.5, ttft_seconds=1.5)
+    uow.request_records.append_many([RequestRow("gcp-1", "s1", 1, "gcp", "europe-west4", asked)])
     uow.events.append([event(200, severity=Severity.ERROR, kind="engine_failed"), event(201)])
     uow.audit.append(AuditEntry(at(199), "operator:ann", "drain", "llama@gcp-1", "", "done", "10.0.0.9"))
 
@@ -54,7 +61,13 @@ def test_there_are_examples_enough() -> None:
 
 
 async def test_the_documented_columns_are_the_columns(database: Database) -> None:
-    assert [name for name, _ in _SECTIONS] == ["engine_intervals", "engine_samples", "fleet_events", "audit_entries"]
+    assert [name for name, _ in _SECTIONS] == [
+        "engine_intervals",
+        "engine_samples",
+        "request_records",
+        "fleet_events",
+        "audit_entries",
+    ]
     for name, text in _SECTIONS:
         first_cells = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
         documented = {column for cell in first_cells for column in re.findall(r"`(\w+)`", cell)}
@@ -87,6 +100,10 @@ async def test_full_caches_are_found(database: Database) -> None:
 
 async def test_use_is_told_in_quotients(database: Database) -> None:
     assert [row[3:] for row in await _answer(database, "How well was each engine used")] == [[1, 3, 1], [1, 3, 1]]
+
+
+async def test_tenants_are_told_from_their_requests(database: Database) -> None:
+    assert await _answer(database, "Which tenant waited how long") == [["acme", "meta/llama", 1, 0.5, 1.5, 0.25]]
 
 
 async def test_restarts_are_counted(database: Database) -> None:
