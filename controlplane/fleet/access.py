@@ -48,5 +48,6 @@ class JoinToken:
     expires_at: datetime
     node_name: str = ""  # "": any
     replace: bool = False
+    simulator: bool = False  # the node may also speak for simulated ones
     used_at: datetime | None = None
     used_by_node: str = ""

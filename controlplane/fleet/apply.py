@@ -22,8 +22,9 @@ from controlplane.fleet.events import (
     SummariesRestored,
 )
 from controlplane.fleet.history import FleetEvent
+from controlplane.fleet.inside import InsideState
 from controlplane.fleet.observed import EngineReport, Trust
-from controlplane.fleet.rates import working_point
+from controlplane.fleet.rates import StepsWindow, working_point
 from controlplane.fleet.snapshot import EngineObserved, FleetSnapshot, NodeObserved, Reading, TrustThresholds
 from controlplane.fleet.summaries import EngineSummary
 
@@ -126,7 +127,14 @@ def _session_opened(draft: _Draft, event: SessionOpened) -> None:
     node = draft.nodes.get(event.node)
     if node is None:
         return  # forgotten by an operator between the handshake and now
-    draft.nodes[event.node] = replace(node, facts=event.facts, connected=True)
+    same_boot = event.facts.boot_id == node.facts.boot_id
+    draft.nodes[event.node] = replace(
+        node,
+        facts=event.facts,
+        connected=True,
+        health=node.health if same_boot else (),
+        memory=node.memory if same_boot else (),
+    )
     draft.notables.append(notable.node_connected(event.node, event.received_at, event.facts.agent_version))
     _report(draft, ReportReceived(event.node, event.engines, event.received_at))
 
@@ -154,6 +162,8 @@ def _report(draft: _Draft, event: ReportReceived) -> None:
         last_report_at=event.received_at,
         clock_error_seconds=error,
         heard_since_boot=True,
+        health=node.health if event.health is None else event.health,
+        memory=node.memory if event.memory is None else event.memory,
     )
     reported = {report.engine_id for report in event.engines}
     for engine_id, engine in list(draft.engines.items()):
@@ -181,7 +191,7 @@ def _engine(draft: _Draft, node: str, report: EngineReport, received_at: datetim
     point = None
     if len(readings) > 1:
         window = (readings[-1].measured_at - readings[0].measured_at).total_seconds()
-        point = working_point(readings[-1].counters, readings[0].counters, window)
+        point = working_point(readings[-1].counters, readings[0].counters, window, _steps_window(readings))
     draft.engines[report.engine_id] = EngineObserved(report, node, received_at, point, readings)
 
 
@@ -198,7 +208,19 @@ def _readings(before: EngineObserved | None, report: EngineReport) -> tuple[Read
     # A difference, since a node's clock may stand at a time before which there is none.
     window = timedelta(seconds=WINDOW_SECONDS)
     young = (reading for reading in kept if report.measured_at - reading.measured_at <= window)
-    return (*young, Reading(report.measured_at, report.counters))
+    # A plug-in that is not sure of what it sees is not heard: the engine's own metrics are.
+    inside = report.inside if report.inside is not None and report.inside.state is InsideState.ACTIVE else None
+    steps, steps_at = (inside.steps, inside.measured_at) if inside is not None else (None, None)
+    return (*young, Reading(report.measured_at, report.counters, steps, steps_at))
+
+
+def _steps_window(readings: tuple[Reading, ...]) -> StepsWindow | None:
+    """The plug-in's first and last totals within the readings; None when it told fewer than two."""
+    told = [(each.steps_at, each.steps) for each in readings if each.steps is not None and each.steps_at is not None]
+    if len(told) < 2:
+        return None
+    (since, old), (until, new) = told[0], told[-1]
+    return StepsWindow(new, old, (until - since).total_seconds())
 
 
 def _age(draft: _Draft, now: datetime, thresholds: TrustThresholds) -> None:

@@ -26,6 +26,8 @@ class EnrolledNode:
     cordoned: bool = False
     cordon_reason: str = ""
     certificate_not_after: datetime | None = None
+    simulator: bool = False  # its certificate also stands for the nodes that it simulates, "<its name>-…"
+    simulated_by: str = ""  # the simulator that speaks for this node; "": it is a real one
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,16 @@ class Deployment:
     model: str  # the name that clients ask for
     source: str  # a path on the node or a model id
     engine_args: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A LoRA adapter beside a placement's model, under a name of its own."""
+
+    name: str
+    source: str  # a path on the node
+    revision: int  # counts the changes of a placement's adapters: each is another command
+    wanted: bool = True  # False: it was unloaded, and is kept until no engine serves it
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +63,7 @@ class Placement:
     created_by: str
     device_ids: tuple[str, ...] = ()
     drain_seconds_max: float | None = None  # None: the daemon's setting
+    adapters: tuple[Adapter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

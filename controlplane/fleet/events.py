@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from controlplane.fleet.desired import Desired
+from controlplane.fleet.hardware import DeviceHealth, MemoryLedger
 from controlplane.fleet.observed import Device, EngineReport, NodeFacts
 from controlplane.fleet.summaries import EngineSummary
 
@@ -37,6 +38,8 @@ class ReportReceived:
     received_at: datetime
     sent_at: datetime | None = None  # by the node's clock
     devices: tuple[Device, ...] | None = None  # None: as before
+    health: tuple[DeviceHealth, ...] | None = None  # None: as before
+    memory: tuple[MemoryLedger, ...] | None = None  # None: as before
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,16 @@ class EngineSample:
     bytes_total: float | None = None
     ttft_seconds_sum_total: float | None = None
     ttft_count_total: int | None = None
+    kv_headroom_tokens: int | None = None
+    resident_chunks_count: int | None = None
+    inside_steps_total: int | None = None
+    inside_running_total: int | None = None  # running requests, summed over those steps
+    prefill_tokens_total: int | None = None
+    decode_tokens_total: int | None = None
+    busy_seconds_total: float | None = None
+    recompute_tokens_total: int | None = None
+    recompute_flops_total: float | None = None
+    recompute_seconds_total: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +64,8 @@ class FleetEvent:
     model: str = ""
     actor: str = "system"
     event_id: int = 0
+    device_id: str = ""
+    action: str = ""  # for people: what to do about it
 
 
 @dataclass(frozen=True, slots=True)

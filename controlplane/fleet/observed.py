@@ -9,14 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
-
-class Source(Enum):
-    """Where a figure comes from, best first."""
-
-    MEASURED = "measured"
-    CONFIGURED = "configured"
-    TABLE = "table"
-    ASSUMED = "assumed"
+from controlplane.fleet.inside import EngineInside, ModelShape, RecomputeBill, ResidencySummary
+from controlplane.fleet.sources import Source
 
 
 class Trust(Enum):
@@ -132,6 +126,18 @@ class EngineReport:
     counters: EngineCounters = field(default_factory=EngineCounters)
     measured_at: datetime | None = None  # by the node's clock
     pid: int = 0
+    shape: ModelShape | None = None
+    inside: EngineInside | None = None  # None: nothing listens inside this engine
+    recompute: tuple[RecomputeBill, ...] = ()
+    residency: ResidencySummary | None = None  # None: this engine does not tell
+    adapters: tuple[str, ...] = ()  # LoRA adapters that it serves beside its model
+
+
+class FigureSource(Enum):
+    """Who told the figures of a working point."""
+
+    PLUGIN = "plugin"  # from inside the engine, step by step
+    METRICS = "metrics"  # the engine's own /metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +157,11 @@ class WorkingPoint:
     inter_token_seconds_p50: float | None = None
     inter_token_seconds_p95: float | None = None
     preemptions_per_second: float | None = None
+    source: FigureSource = FigureSource.METRICS  # of what the steps did; latencies and hits are always of /metrics
+    running_per_step: float | None = None  # requests in the batch of a step, on average
+    prefill_tokens_per_second: float | None = None  # computed, so without those found in the cache
+    decode_tokens_per_second: float | None = None
+    busy_ratio: float | None = None  # of the window, in which there was work
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,19 @@ Called by `fleet.apply` for every report. A counter that went backwards (another
 rather than a wrong one.
 """
 
-from controlplane.fleet.observed import EngineCounters, Histogram, WorkingPoint
+from dataclasses import dataclass, replace
+
+from controlplane.fleet.inside import StepTotals
+from controlplane.fleet.observed import EngineCounters, FigureSource, Histogram, WorkingPoint
+
+
+@dataclass(frozen=True, slots=True)
+class StepsWindow:
+    """Two of the plug-in's totals and the time between them."""
+
+    new: StepTotals
+    old: StepTotals
+    seconds: float
 
 
 def _delta(new: float | None, old: float | None) -> float | None:
@@ -54,17 +66,77 @@ def quantile(histogram: Histogram | None, q: float) -> float | None:
     return lower
 
 
-def working_point(new: EngineCounters, old: EngineCounters, window_seconds: float) -> WorkingPoint | None:
+def working_point(
+    new: EngineCounters, old: EngineCounters, window_seconds: float, steps: StepsWindow | None = None
+) -> WorkingPoint | None:
     """The working point over a window of `window_seconds`, or None when no step with tokens ran in it.
 
     Intensity is FLOPs over bytes of the window. Windows without tokens are left out because vLLM charges an empty trailing
-    step with one read of all weights, which is not work.
+    step with one read of all weights, which is not work. What the plug-in counted, step by step, is preferred to the
+    engine's own metrics.
     """
     if window_seconds <= 0:
         return None
     tokens = _delta(new.step_tokens, old.step_tokens)
-    if not tokens:
+    inside = _from_inside(steps)
+    if not tokens and inside is None:
         return None
+    point = _from_metrics(new, old, window_seconds, tokens or None)
+    return point if inside is None else _preferring(inside, point)
+
+
+def _preferring(inside: WorkingPoint, metrics: WorkingPoint) -> WorkingPoint:
+    return replace(
+        metrics,
+        source=inside.source,
+        batch_tokens_per_step=inside.batch_tokens_per_step,
+        running_per_step=inside.running_per_step,
+        prefill_tokens_per_second=inside.prefill_tokens_per_second,
+        decode_tokens_per_second=inside.decode_tokens_per_second,
+        busy_ratio=inside.busy_ratio,
+        flops_per_second=_first(inside.flops_per_second, metrics.flops_per_second),
+        bytes_per_second=_first(inside.bytes_per_second, metrics.bytes_per_second),
+        intensity_flops_per_byte=_first(inside.intensity_flops_per_byte, metrics.intensity_flops_per_byte),
+        preemptions_per_second=inside.preemptions_per_second,
+    )
+
+
+def _first(value: float | None, other: float | None) -> float | None:
+    return other if value is None else value
+
+
+def _from_inside(steps: StepsWindow | None) -> WorkingPoint | None:
+    """None without a step in the window, and when a total went backwards: another process."""
+    if steps is None or steps.seconds <= 0:
+        return None
+    new, old, seconds = steps.new, steps.old, steps.seconds
+    count = new.steps - old.steps
+    prefill, decode = new.prefill_tokens - old.prefill_tokens, new.decode_tokens - old.decode_tokens
+    running, preemptions = new.running - old.running, new.preemptions - old.preemptions
+    busy = new.busy_seconds - old.busy_seconds
+    if count <= 0 or min(prefill, decode, running, preemptions, busy) < 0 or prefill + decode == 0:
+        return None
+    # Steps with tokens compute and move something: without that, this engine does not estimate it.
+    flops = _delta(new.flops, old.flops) or None
+    moved = _delta(new.read_bytes + new.write_bytes, old.read_bytes + old.write_bytes) or None
+    return WorkingPoint(
+        window_seconds=seconds,
+        source=FigureSource.PLUGIN,
+        batch_tokens_per_step=(prefill + decode) / count,
+        running_per_step=running / count,
+        prefill_tokens_per_second=prefill / seconds,
+        decode_tokens_per_second=decode / seconds,
+        busy_ratio=min(1.0, busy / seconds),
+        flops_per_second=_ratio(flops, seconds),
+        bytes_per_second=_ratio(moved, seconds),
+        intensity_flops_per_byte=_ratio(flops, moved),
+        preemptions_per_second=preemptions / seconds,
+    )
+
+
+def _from_metrics(
+    new: EngineCounters, old: EngineCounters, window_seconds: float, tokens: float | None
+) -> WorkingPoint:
     steps = _delta(new.steps, old.steps)
     prompt = _delta(new.prompt_tokens, old.prompt_tokens)
     generation = _delta(new.generation_tokens, old.generation_tokens)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from controlplane.fleet.desired import Desired, DesiredState, Placement
+from controlplane.fleet.hardware import DeviceHealth, MemoryLedger
+from controlplane.fleet.inside import StepTotals
 from controlplane.fleet.observed import EngineCounters, EngineReport, NodeFacts, Trust, WorkingPoint
 
 WRITTEN_OFF_LEASES = 10.0
@@ -47,6 +49,8 @@ class NodeObserved:
     last_report_at: datetime | None = None  # by our clock; None: never since we started
     clock_error_seconds: float | None = None  # its clock minus ours, transit included
     heard_since_boot: bool = False  # False: what we show was restored from SQL
+    health: tuple[DeviceHealth, ...] = ()  # the latest reading of each device that tells
+    memory: tuple[MemoryLedger, ...] = ()  # likewise
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,8 @@ class Reading:
 
     measured_at: datetime
     counters: EngineCounters
+    steps: StepTotals | None = None  # from inside the engine, when the plug-in speaks
+    steps_at: datetime | None = None  # when they were read
 
 
 @dataclass(frozen=True, slots=True)

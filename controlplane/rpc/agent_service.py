@@ -15,17 +15,23 @@ import structlog
 from controlplane import __version__
 from controlplane.clock import Clock
 from controlplane.errors import IdentityRefusedError, IncompatibleError, InvalidInputError
+from controlplane.fleet.node_commands import LogRequest
+from controlplane.fleet.node_records import RecordsReceived
 from controlplane.fleet.snapshot import FleetSnapshot
 from controlplane.identity.authority import NodeCredentials
 from controlplane.identity.peer import NodePeer
 from controlplane.proto.stoker.v1 import agent_pb2, agent_pb2_grpc
-from controlplane.rpc import agent_codec
+from controlplane.rpc import agent_codec, agent_hardware_codec, command_codec, records_codec, residency_codec
 from controlplane.rpc.callers import node_calling
 from controlplane.rpc.error_mapping import unary
 from controlplane.rpc.timestamps import from_wire, to_wire
-from controlplane.runtime.agent_sessions import AgentSession, AgentSessions, Outcome
+from controlplane.runtime.agent_sessions import AgentSession, AgentSessions, Outcome, ResidencyWanted
+from controlplane.runtime.log_requests import LogRequests
 from controlplane.runtime.tasks import TaskScope
+from controlplane.services.admit_simulated import AdmitSimulated
+from controlplane.services.ingest_records import IngestRecords
 from controlplane.services.ingest_reports import IngestReports
+from controlplane.services.ingest_residency import IngestResidency
 from controlplane.services.renew_certificate import RenewCertificate, require_current
 
 log = structlog.get_logger(__name__)
@@ -33,6 +39,7 @@ log = structlog.get_logger(__name__)
 PROTOCOL_VERSION = 1
 PROTOCOL_VERSION_MIN = 1
 HELLO_SECONDS_MAX = 10.0
+KEEPS_RECORDS = "records.v1"  # a capability of agents
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +56,25 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
         self,
         sessions: AgentSessions,
         ingest: IngestReports,
+        records: IngestRecords,
+        residency: IngestResidency,
         snapshot: Callable[[], FleetSnapshot],
         terms: Callable[[], SessionTerms],
         renew: RenewCertificate,
+        admit: AdmitSimulated,
+        logs: LogRequests,
         tasks: TaskScope,
         clock: Clock,
     ) -> None:
         self._sessions = sessions
         self._ingest = ingest
+        self._records = records
+        self._residency = residency
         self._snapshot = snapshot
         self._terms = terms
         self._renew = renew
+        self._admit = admit
+        self._logs = logs
         self._tasks = tasks
         self._clock = clock
 
@@ -69,19 +84,22 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
         try:
             peer = self._enrolled(context)
             hello = await self._hello(request_iterator)
+            node = await self._admit(peer, agent_codec.spoken_for(hello))
         except IdentityRefusedError as error:
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
         except IncompatibleError as error:
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, str(error))
         except InvalidInputError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        session = self._sessions.open(peer.name)
+        session = self._sessions.open(node)
         reader = None
         reason = "the stream ended"
         try:
             self._ingest.opened(session, agent_codec.facts_from(hello), agent_codec.engines_from(hello.engines))
             yield self._welcome(hello)
-            reader = self._tasks.spawn(f"agent session {peer.name}", self._read(session, request_iterator))
+            if KEEPS_RECORDS in hello.capabilities:
+                self._records.greeted(session)
+            reader = self._tasks.spawn(f"agent session {node}", self._read(session, request_iterator))
             async for message in self._outgoing(session, reader):
                 yield message
             reason = "a newer session took its place" if session.replaced.is_set() else reason
@@ -146,13 +164,32 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
                 report = message.report
                 devices = agent_codec.devices_from(report.devices) if report.devices else None
                 sent_at = from_wire(report, "sent_at")
-                self._ingest.reported(session, agent_codec.engines_from(report.engines), sent_at, devices)
+                engines = agent_codec.engines_from(report.engines)
+                self._residency.reported(session, engines)
+                self._ingest.reported(
+                    session,
+                    engines,
+                    sent_at,
+                    devices,
+                    agent_hardware_codec.health_from(report.health) or None,
+                    agent_hardware_codec.memory_from(report.memory) or None,
+                )
             elif body == "outcome":
-                outcome = agent_codec.outcome_from(message.outcome)
+                outcome = command_codec.outcome_from(message.outcome)
                 if outcome is not None:
                     self._ingest.command_ended(session, outcome)
             elif body == "event":
                 self._ingest.told(agent_codec.event_from(message.event, session.node, self._clock.now()))
+            elif body == "records":
+                batch = records_codec.batch_from(message.records)
+                if batch is not None:
+                    self._records.offered(session, batch)
+            elif body == "residency":
+                update = residency_codec.update_from(message.residency)
+                if update is not None:
+                    self._residency.told(session, update)
+            elif body == "log_lines":
+                self._logs.answered(session.node, command_codec.log_answer_from(message.log_lines))
             # Anything else is from a newer agent: it works without our understanding it.
 
     async def _outgoing(
@@ -176,7 +213,13 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
         if isinstance(item, Outcome):
             received = agent_pb2.OutcomeReceived(command_id=item.command_id)
             return agent_pb2.ControlMessage(outcome_received=received)
-        return agent_pb2.ControlMessage(command=agent_codec.command_to_wire(item, self._terms().leader_epoch))
+        if isinstance(item, RecordsReceived):
+            return agent_pb2.ControlMessage(records_received=records_codec.received_to_wire(item))
+        if isinstance(item, ResidencyWanted):
+            return agent_pb2.ControlMessage(residency_wanted=residency_codec.wanted_to_wire(item))
+        if isinstance(item, LogRequest):
+            return agent_pb2.ControlMessage(log_wanted=command_codec.log_request_to_wire(item))
+        return agent_pb2.ControlMessage(command=command_codec.command_to_wire(item, self._terms().leader_epoch))
 
 
 def credentials_to_wire(issued: NodeCredentials) -> agent_pb2.Credentials:

@@ -4,19 +4,25 @@ from datetime import datetime
 
 from controlplane.fleet.desired import DesiredState, Placement
 from controlplane.fleet.history import EngineHistoryRow, FleetEvent
+from controlplane.fleet.inside import ResidencyHeld
 from controlplane.fleet.observed import (
-    Ceiling,
-    Device,
     EngineReport,
     EngineState,
+    FigureSource,
     Histogram,
-    Severity,
-    Source,
     Trust,
     WorkingPoint,
 )
 from controlplane.fleet.snapshot import EngineObserved, FleetSnapshot
-from controlplane.proto.stoker.v1 import agent_pb2, fleet_pb2, operator_pb2
+from controlplane.proto.stoker.v1 import fleet_pb2, operator_pb2
+from controlplane.rpc.fleet_hardware_codec import SEVERITIES, device_to_wire, health_to_wire, memory_to_wire
+from controlplane.rpc.fleet_inside_codec import (
+    SOURCES,
+    bill_to_wire,
+    inside_to_wire,
+    residency_to_wire,
+    shape_to_wire,
+)
 from controlplane.rpc.timestamps import to_wire
 from controlplane.runtime.inflight import Inflight
 from controlplane.services.describe_engine import describe_engine
@@ -31,18 +37,10 @@ _STATES = {
     EngineState.BACKING_OFF: fleet_pb2.ENGINE_STATE_BACKING_OFF,
     EngineState.FAILED: fleet_pb2.ENGINE_STATE_FAILED,
 }
-_SOURCES = {
-    None: fleet_pb2.SOURCE_UNSPECIFIED,
-    Source.MEASURED: fleet_pb2.SOURCE_MEASURED,
-    Source.CONFIGURED: fleet_pb2.SOURCE_CONFIGURED,
-    Source.TABLE: fleet_pb2.SOURCE_TABLE,
-    Source.ASSUMED: fleet_pb2.SOURCE_ASSUMED,
-}
 _TRUSTS = {Trust.FRESH: fleet_pb2.TRUST_FRESH, Trust.AGEING: fleet_pb2.TRUST_AGEING, Trust.STALE: fleet_pb2.TRUST_STALE}
-_SEVERITIES = {
-    Severity.INFO: agent_pb2.SEVERITY_INFO,
-    Severity.WARNING: agent_pb2.SEVERITY_WARNING,
-    Severity.ERROR: agent_pb2.SEVERITY_ERROR,
+_FIGURE_SOURCES = {
+    FigureSource.PLUGIN: operator_pb2.FIGURE_SOURCE_PLUGIN,
+    FigureSource.METRICS: operator_pb2.FIGURE_SOURCE_METRICS,
 }
 _DESIRED = {
     DesiredState.RUNNING: operator_pb2.DESIRED_STATE_RUNNING,
@@ -67,32 +65,13 @@ def node_to_wire(snapshot: FleetSnapshot, name: str) -> operator_pb2.Node:
         cordon_reason=enrolled.cordon_reason,
         trust=_TRUSTS[observed.trust],
         last_report_at=to_wire(observed.last_report_at),
-        devices=[_device(device) for device in observed.facts.devices],
+        devices=[device_to_wire(device) for device in observed.facts.devices],
         clock_error_seconds=observed.clock_error_seconds,
         os=observed.facts.os,
         certificate_not_after=to_wire(enrolled.certificate_not_after),
-    )
-
-
-def _device(device: Device) -> fleet_pb2.Device:
-    return fleet_pb2.Device(
-        device_id=device.device_id,
-        kind=device.kind,
-        family=device.family,
-        memory_bytes=device.memory_bytes,
-        driver_version=device.driver_version,
-        compute_capability=device.compute_capability,
-        ceilings=[_ceiling(ceiling) for ceiling in device.ceilings],
-    )
-
-
-def _ceiling(ceiling: Ceiling) -> fleet_pb2.Ceiling:
-    return fleet_pb2.Ceiling(
-        dtype=ceiling.dtype,
-        flops_per_second=ceiling.flops_per_second,
-        bytes_per_second=ceiling.bytes_per_second,
-        source=_SOURCES[ceiling.source],
-        measured_at=to_wire(ceiling.measured_at),
+        health=[health_to_wire(health) for health in observed.health],
+        memory=[memory_to_wire(ledger) for ledger in observed.memory],
+        simulated=bool(enrolled.simulated_by),
     )
 
 
@@ -113,8 +92,14 @@ def placement_to_wire(placement: Placement, engine: EngineObserved | None) -> op
     )
 
 
-def engine_to_wire(snapshot: FleetSnapshot, engine_id: str, inflight: Inflight, now: datetime) -> operator_pb2.Engine:
-    """One engine's row. KeyError when the snapshot has none of that id."""
+def engine_to_wire(
+    snapshot: FleetSnapshot,
+    engine_id: str,
+    inflight: Inflight,
+    now: datetime,
+    residency: ResidencyHeld | None = None,
+) -> operator_pb2.Engine:
+    """One engine's row. KeyError when the snapshot has none of that id. `residency`: what we hold of its prefixes."""
     engine = snapshot.engines[engine_id]
     enrolled = snapshot.desired.nodes.get(engine.node)
     node = snapshot.nodes.get(engine.node)
@@ -128,10 +113,12 @@ def engine_to_wire(snapshot: FleetSnapshot, engine_id: str, inflight: Inflight, 
         last_report_at=None if engine.restored else to_wire(engine.received_at),
         working_point=_working_point(engine.working_point) if engine.working_point else None,
         ridge_flops_per_byte=described.ridge_flops_per_byte,
-        ridge_source=_SOURCES[described.ridge_source],
+        ridge_source=SOURCES[described.ridge_source],
         inflight_count=inflight.count(engine_id),
         routable=described.routable,
         not_routable_reason=described.not_routable_reason,
+        residency_agrees=residency.agrees if residency is not None else None,
+        residency_chunks_count=residency.chunks if residency is not None else None,
     )
 
 
@@ -177,6 +164,11 @@ def _status(report: EngineReport) -> fleet_pb2.EngineStatus:
         ),
         measured_at=to_wire(report.measured_at),
         pid=report.pid,
+        shape=shape_to_wire(report.shape),
+        inside=inside_to_wire(report.inside),
+        recompute=[bill_to_wire(bill) for bill in report.recompute],
+        residency=residency_to_wire(report.residency),
+        adapters=report.adapters,
     )
 
 
@@ -201,6 +193,11 @@ def _working_point(point: WorkingPoint) -> operator_pb2.WorkingPoint:
         inter_token_seconds_p50=point.inter_token_seconds_p50,
         inter_token_seconds_p95=point.inter_token_seconds_p95,
         preemptions_per_second=point.preemptions_per_second,
+        source=_FIGURE_SOURCES[point.source],
+        running_count_mean=point.running_per_step,
+        prefill_tokens_per_second=point.prefill_tokens_per_second,
+        decode_tokens_per_second=point.decode_tokens_per_second,
+        busy_ratio=point.busy_ratio,
     )
 
 
@@ -221,13 +218,15 @@ def event_to_wire(event: FleetEvent) -> operator_pb2.Event:
     return operator_pb2.Event(
         event_id=event.event_id,
         at=to_wire(event.at),
-        severity=_SEVERITIES[event.severity],
+        severity=SEVERITIES[event.severity],
         kind=event.kind,
         message=event.message,
         node=event.node,
         engine_id=event.engine_id,
         model=event.model,
         actor=event.actor,
+        device_id=event.device_id,
+        action=event.action,
     )
 
 

@@ -18,6 +18,7 @@ from controlplane.rpc.fleet_codec import event_to_wire, history_row_to_wire
 from controlplane.rpc.timestamps import from_wire, to_wire
 from controlplane.rpc.watch_codec import WatchCodec
 from controlplane.services.action_answer import ActionAnswer
+from controlplane.services.change_adapters import AdapterOrder, ChangeAdapters
 from controlplane.services.create_join_token import CreateJoinToken
 from controlplane.services.create_key import CreateKey
 from controlplane.services.create_operator import CreateOperator
@@ -25,8 +26,12 @@ from controlplane.services.describe_server import DescribeServer
 from controlplane.services.forget_node import ForgetNode
 from controlplane.services.list_keys import ListKeys
 from controlplane.services.place_model import PlaceModel, PlaceOrder
+from controlplane.services.probe_node import ProbeNode
 from controlplane.services.query_history import EngineHistoryQuery, QueryHistory
+from controlplane.services.read_engine_log import ReadEngineLog
+from controlplane.services.restart_engine import RestartEngine, RestartOrder
 from controlplane.services.revoke_key import RevokeKey
+from controlplane.services.set_report_interval import SetReportInterval
 from controlplane.services.stop_placement import StopPlacement, Target
 from controlplane.services.watch_fleet import WatchFleet
 
@@ -40,6 +45,11 @@ class OperatorUseCases:
     server: DescribeServer
     place: PlaceModel
     stop: StopPlacement
+    restart: RestartEngine
+    adapters: ChangeAdapters
+    probe: ProbeNode
+    report_interval: SetReportInterval
+    engine_log: ReadEngineLog
     forget: ForgetNode
     create_key: CreateKey
     list_keys: ListKeys
@@ -153,6 +163,42 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
         return _action(await action(target, caller, dry_run=request.dry_run))
 
     @unary
+    async def Restart(self, request: operator_pb2.RestartRequest, context: Any) -> operator_pb2.ActionResponse:
+        caller = await self._calls.caller(context, "Restart")
+        engine_args = tuple(request.engine_args) if request.replace_args else None
+        order = RestartOrder(request.placement_id, engine_args, request.reason)
+        return _action(await self._do.restart(order, caller, dry_run=request.dry_run))
+
+    @unary
+    async def LoadAdapter(self, request: operator_pb2.AdapterRequest, context: Any) -> operator_pb2.ActionResponse:
+        caller = await self._calls.caller(context, "LoadAdapter")
+        return _action(await self._do.adapters.load(_adapter_order(request), caller, dry_run=request.dry_run))
+
+    @unary
+    async def UnloadAdapter(self, request: operator_pb2.AdapterRequest, context: Any) -> operator_pb2.ActionResponse:
+        caller = await self._calls.caller(context, "UnloadAdapter")
+        return _action(await self._do.adapters.unload(_adapter_order(request), caller, dry_run=request.dry_run))
+
+    @unary
+    async def ProbeNode(self, request: operator_pb2.ProbeNodeRequest, context: Any) -> operator_pb2.ActionResponse:
+        caller = await self._calls.caller(context, "ProbeNode")
+        return _action(await self._do.probe(request.node, caller, force=request.force, dry_run=request.dry_run))
+
+    @unary
+    async def SetReportInterval(
+        self, request: operator_pb2.ReportIntervalRequest, context: Any
+    ) -> operator_pb2.ActionResponse:
+        caller = await self._calls.caller(context, "SetReportInterval")
+        return _action(await self._do.report_interval(request.node, request.seconds, caller, dry_run=request.dry_run))
+
+    @unary
+    async def ReadEngineLog(
+        self, request: operator_pb2.EngineLogRequest, context: Any
+    ) -> operator_pb2.EngineLogResponse:
+        await self._calls.caller(context, "ReadEngineLog")
+        return operator_pb2.EngineLogResponse(lines=await self._do.engine_log(request.engine_id, request.lines_max))
+
+    @unary
     async def ForgetNode(self, request: operator_pb2.ForgetNodeRequest, context: Any) -> operator_pb2.ActionResponse:
         caller = await self._calls.caller(context, "ForgetNode")
         return _action(await self._do.forget(request.node, caller, dry_run=request.dry_run))
@@ -183,7 +229,11 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
     ) -> operator_pb2.CreateJoinTokenResponse:
         caller = await self._calls.caller(context, "CreateJoinToken")
         minted = await self._do.create_join_token(
-            caller, request.lifetime_seconds, request.node_name, replace=request.replace
+            caller,
+            request.lifetime_seconds,
+            request.node_name,
+            replace=request.replace,
+            simulator=request.simulator,
         )
         return operator_pb2.CreateJoinTokenResponse(token=minted.token, expires_at=to_wire(minted.expires_at))
 
@@ -196,6 +246,10 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
         return operator_pb2.CreateOperatorResponse(
             certificate_pem=issued.certificate_pem, ca_pem=self._do.ca_pem, not_after=to_wire(issued.not_after)
         )
+
+
+def _adapter_order(request: operator_pb2.AdapterRequest) -> AdapterOrder:
+    return AdapterOrder(request.placement_id, request.name, request.source)
 
 
 def _action(answer: ActionAnswer) -> operator_pb2.ActionResponse:

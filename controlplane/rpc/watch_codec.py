@@ -3,7 +3,10 @@
 Called by `rpc.operator_service`. What differs from caller to caller (who they are) is added to a copy.
 """
 
+from collections.abc import Callable
+
 from controlplane.clock import Clock
+from controlplane.fleet.inside import ResidencyHeld
 from controlplane.proto.stoker.v1 import operator_pb2
 from controlplane.rpc.access_codec import server_to_wire
 from controlplane.rpc.fleet_codec import engine_to_wire, event_to_wire, model_to_wire, node_to_wire, placement_to_wire
@@ -14,9 +17,13 @@ from controlplane.services.watch_fleet import Step
 
 
 class WatchCodec:
-    def __init__(self, boot_id: str, inflight: Inflight, clock: Clock) -> None:
+    def __init__(
+        self, boot_id: str, inflight: Inflight, residency: Callable[[str], ResidencyHeld | None], clock: Clock
+    ) -> None:
+        """`residency`: what is held of an engine's prefixes."""
         self._boot_id = boot_id
         self._inflight = inflight
+        self._residency = residency
         self._clock = clock
         self._last: tuple[Step, operator_pb2.FleetUpdate] | None = None
 
@@ -56,7 +63,9 @@ class WatchCodec:
                 for key in sorted(placements)
             ],
             removed_placements=sorted(changes.removed_placements) if changes else (),
-            engines=[engine_to_wire(snapshot, key, self._inflight, now) for key in sorted(engines)],
+            engines=[
+                engine_to_wire(snapshot, key, self._inflight, now, self._residency(key)) for key in sorted(engines)
+            ],
             removed_engines=sorted(changes.removed_engines) if changes else (),
             models=[model_to_wire(snapshot, model, now) for model in sorted(models)],
             removed_models=sorted(step.removed_models),

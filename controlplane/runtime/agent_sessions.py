@@ -6,11 +6,14 @@ one takes the place of the old. Commands wait in a bounded queue per session and
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
 
-from controlplane.policies.placement.reconcile import StartCommand, StopCommand
+from controlplane.fleet.node_commands import LogRequest, ProbeCommand, ReportIntervalCommand
+from controlplane.fleet.node_records import RecordsReceived
+from controlplane.policies.placement.reconcile import PlacementCommand
 
-AgentCommand = StartCommand | StopCommand
+AgentCommand = PlacementCommand | ProbeCommand | ReportIntervalCommand
 QUEUE_MAX = 1000
 
 
@@ -32,6 +35,14 @@ class Outcome:
     command_id: str
     status: CommandStatus
     message: str
+    at: datetime | None = None  # when it came about, by the node's clock: the same however often it is told
+
+
+@dataclass(frozen=True, slots=True)
+class ResidencyWanted:
+    """Everything that the agent knows of an engine's resident prefixes is wanted again."""
+
+    engine_id: str
 
 
 @dataclass(eq=False)
@@ -39,20 +50,41 @@ class AgentSession:
     """One open stream to an agent."""
 
     node: str
-    queue: asyncio.Queue[AgentCommand | Outcome] = field(default_factory=lambda: asyncio.Queue(QUEUE_MAX))
+    queue: asyncio.Queue[AgentCommand | Outcome | RecordsReceived | ResidencyWanted | LogRequest] = field(
+        default_factory=lambda: asyncio.Queue(QUEUE_MAX)
+    )
     sent: set[str] = field(default_factory=set)
     replaced: asyncio.Event = field(default_factory=asyncio.Event)
+    clock_error_seconds: float | None = None  # its clock minus ours, as of its last report here; None: no report yet
 
     def acknowledge(self, outcome: Outcome) -> None:
         """Tell the agent that it need not repeat this outcome."""
         if not self.queue.full():
             self.queue.put_nowait(outcome)
 
+    def ask(self, request: LogRequest) -> bool:
+        """False: too much waits for this agent already."""
+        if self.queue.full():
+            return False
+        self.queue.put_nowait(request)
+        return True
+
+    def received(self, received: RecordsReceived) -> None:
+        """Tell the agent which records are stored. What is lost with a full queue, it asks for again."""
+        if not self.queue.full():
+            self.queue.put_nowait(received)
+
+    def want_residency(self, engine_id: str) -> None:
+        """Ask the agent to tell everything of this engine's prefixes. Asked again later, so it may be lost."""
+        if not self.queue.full():
+            self.queue.put_nowait(ResidencyWanted(engine_id))
+
 
 class AgentSessions:
     def __init__(self) -> None:
         self._sessions: dict[str, AgentSession] = {}
         self._final: dict[str, dict[str, Outcome]] = {}  # node → command id → how it ended
+        self._told: dict[str, dict[tuple[str, datetime | None], None]] = {}  # node → outcomes that were ever told
         self._boot_ids: dict[str, str] = {}
 
     def open(self, node: str) -> AgentSession:
@@ -65,7 +97,7 @@ class AgentSessions:
         return session
 
     def greeted(self, node: str, boot_id: str) -> None:
-        """The agent said which of its starts this is. A new one remembers no commands: neither do we."""
+        """The agent said which of its starts this is. A new one may be given the same commands again."""
         if self._boot_ids.get(node) != boot_id:
             self._boot_ids[node] = boot_id
             self._final.pop(node, None)
@@ -92,14 +124,21 @@ class AgentSessions:
         return True
 
     def ended(self, node: str, outcome: Outcome, outcomes_max: int = 1000) -> bool:
-        """Remember how a command ended. False when it was known already (agents repeat until acknowledged)."""
+        """Remember how a command ended. False when it was told already (agents repeat until acknowledged).
+
+        An agent that restarts before its outcome was acknowledged tells it again. That is the same one, by its moment.
+        """
         known = self._final.setdefault(node, {})
-        if outcome.command_id in known:
-            return False
-        known[outcome.command_id] = outcome
+        told = self._told.setdefault(node, {})
+        key = (outcome.command_id, outcome.at)
+        repeated = outcome.command_id in known or (outcome.at is not None and key in told)
+        known.setdefault(outcome.command_id, outcome)
+        told[key] = None
         while len(known) > outcomes_max:
             del known[next(iter(known))]
-        return True
+        while len(told) > outcomes_max:
+            del told[next(iter(told))]
+        return not repeated
 
     def outcome(self, node: str, command_id: str) -> Outcome | None:
         return self._final.get(node, {}).get(command_id)
@@ -109,4 +148,5 @@ class AgentSessions:
         session = self._sessions.get(node)
         if session is not None:
             session.replaced.set()
+        self._told.pop(node, None)
         self._final.pop(node, None)

@@ -40,9 +40,18 @@ class CreateJoinToken:
         self._lifetime_seconds = lifetime_seconds
 
     async def __call__(
-        self, by: OperatorIdentity, lifetime_seconds: float = 0, node_name: str = "", *, replace: bool = False
+        self,
+        by: OperatorIdentity,
+        lifetime_seconds: float = 0,
+        node_name: str = "",
+        *,
+        replace: bool = False,
+        simulator: bool = False,
     ) -> CreatedJoinToken:
-        """`lifetime_seconds` 0: the default; `node_name` "": any. Raises InvalidInputError."""
+        """`lifetime_seconds` 0: the default; `node_name` "": any; `simulator`: for `stoker-agent simulate`.
+
+        Raises InvalidInputError.
+        """
         seconds = lifetime_seconds or self._lifetime_seconds()
         if not LIFETIME_SECONDS_MIN <= seconds <= LIFETIME_SECONDS_MAX:
             raise InvalidInputError("a join token lives between a minute and 30 days: ask for a lifetime in between")
@@ -61,8 +70,12 @@ class CreateJoinToken:
             expires_at=now + timedelta(seconds=seconds),
             node_name=name,
             replace=replace,
+            simulator=simulator,
         )
-        whom = f"{name or 'any node'}{', replacing' if replace else ''}"
+        kind = "simulator" if simulator else "node"
+        whom = (
+            f"{name or f'any {kind}'}{', a simulator' if simulator and name else ''}{', replacing' if replace else ''}"
+        )
         detail = f"for {whom}, until {token.expires_at:%Y-%m-%d %H:%M:%S} UTC"
 
         def put(uow: UnitOfWork) -> None:

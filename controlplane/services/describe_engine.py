@@ -6,8 +6,9 @@ Called by `rpc.fleet_codec` for every row that a watcher is sent.
 from dataclasses import dataclass
 from datetime import datetime
 
-from controlplane.fleet.observed import Ceiling, Source
+from controlplane.fleet.observed import Ceiling
 from controlplane.fleet.snapshot import EngineObserved, FleetSnapshot
+from controlplane.fleet.sources import Source
 from controlplane.policies.routing.candidates import candidate
 from controlplane.policies.routing.filters import reject
 

@@ -84,7 +84,7 @@ class EnrolNode:
                 # Returned, not raised: the refusal is audited, so the transaction must be committed.
                 uow.audit.append(_audit(checked, token, now, peer, f"refused: {refusal}"))
                 return refusal
-            enrolment = self._enrolled(checked, present, now)
+            enrolment = self._enrolled(checked, token, present, now)
             uow.nodes.put(enrolment.node)
             uow.audit.append(_audit(checked, token, now, peer, "replaced" if present else "joined"))
             return enrolment, load_desired(uow)
@@ -96,7 +96,9 @@ class EnrolNode:
         self._on_desired(desired)
         return enrolment
 
-    def _enrolled(self, request: EnrolmentRequest, present: EnrolledNode | None, now: datetime) -> Enrolment:
+    def _enrolled(
+        self, request: EnrolmentRequest, token: JoinToken, present: EnrolledNode | None, now: datetime
+    ) -> Enrolment:
         serial = secrets.token_hex(16)
         credentials = self._authority.node_credentials(
             request.certificate_request_pem,
@@ -116,6 +118,7 @@ class EnrolNode:
             cordoned=present is not None and present.cordoned,
             cordon_reason="" if present is None else present.cordon_reason,
             certificate_not_after=credentials.not_after,
+            simulator=token.simulator,
         )
         return Enrolment(node, credentials, replaced=present is not None)
 

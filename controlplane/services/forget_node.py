@@ -1,7 +1,8 @@
 """Forget a node for good: its identity is refused from now on. Called by `rpc.operator_service`.
 
 A node with placements is not forgotten: they are removed first, so that nothing is left running behind our back. Only of a
-node that is not connected, which may never come back to carry a removal out, those go with it that are being removed.
+node that is not connected, which may never come back to carry a removal out, those go with it that are being removed. With
+a simulator go the nodes that it speaks for.
 """
 
 from controlplane.clock import Clock
@@ -31,18 +32,28 @@ class ForgetNode:
 
     async def __call__(self, node: str, caller: OperatorIdentity, *, dry_run: bool) -> ActionAnswer:
         """Raises NotFoundError, or ConflictError while placements are left on it."""
-        self._removed_on(node, self._store.snapshot.desired)
+        before = self._store.snapshot.desired
+        self._removed_on(node, before)
+        nodes = (node, *simulated_by(node, before))
+        beside = f" with {len(nodes) - 1} nodes that it simulates" if len(nodes) > 1 else ""
         if dry_run:
             return ActionAnswer(
-                (f"{node} would be forgotten; its certificate would be refused, and it would have to join again",)
+                (
+                    f"{node} would be forgotten{beside}; its certificate would be refused, and it would have to join again",
+                )
             )
 
         def forget(uow: UnitOfWork, desired: Desired) -> None:
-            removed = self._removed_on(node, desired)
+            removed = [
+                placement_id
+                for name in (node, *simulated_by(node, desired))
+                for placement_id in self._removed_on(name, desired)
+            ]
             for placement_id in removed:
                 uow.placements.remove(placement_id)
             uow.engine_summaries.remove(removed)
-            uow.nodes.remove(node)
+            for name in (node, *simulated_by(node, desired)):
+                uow.nodes.remove(name)
             uow.deployments.remove_unused()
             uow.audit.append(
                 AuditEntry(
@@ -51,20 +62,21 @@ class ForgetNode:
             )
 
         await self._desired.change(forget)
-        self._sessions.forget(node)
+        for name in nodes:
+            self._sessions.forget(name)
         self._events.append(
             [
                 FleetEvent(
                     self._clock.now(),
                     Severity.WARNING,
                     "node_forgotten",
-                    f"{node} was forgotten",
+                    f"{node} was forgotten{beside}",
                     node=node,
                     actor=f"operator:{caller.name}",
                 )
             ]
         )
-        return ActionAnswer((f"{node} was forgotten; it must join again to be used",))
+        return ActionAnswer((f"{node} was forgotten{beside}; it must join again to be used",))
 
     def _removed_on(self, node: str, desired: Desired) -> list[str]:
         """The node's placements, which go with it. Raises NotFoundError, or ConflictError for those that must not."""
@@ -78,3 +90,8 @@ class ForgetNode:
         if on_it and observed is not None and observed.connected:
             raise ConflictError(f"{node} is still removing {on_it[0].placement_id}: try again when it has stopped")
         return [placement.placement_id for placement in on_it]
+
+
+def simulated_by(node: str, desired: Desired) -> tuple[str, ...]:
+    """The names of the nodes for which this simulator speaks; none for a real node."""
+    return tuple(sorted(name for name, each in desired.nodes.items() if each.simulated_by == node))

@@ -3,7 +3,12 @@
 Called by services before such a text is stored. Pure.
 """
 
+from collections.abc import Sequence
+
 from controlplane.errors import InvalidInputError
+
+ARGUMENTS_MAX = 128
+ARGUMENT_CHARACTERS_MAX = 2000
 
 
 def checked_text(kind: str, value: str, length_max: int) -> str:
@@ -13,6 +18,16 @@ def checked_text(kind: str, value: str, length_max: int) -> str:
             f"{kind} {value[:40]!a} is not valid: use at most {length_max} printable characters, on one line"
         )
     return value
+
+
+def checked_arguments(texts: Sequence[str]) -> None:
+    """What is to stand on an engine's command line. Raises InvalidInputError."""
+    if len(texts) > ARGUMENTS_MAX or any(len(text) > ARGUMENT_CHARACTERS_MAX for text in texts):
+        raise InvalidInputError(
+            f"at most {ARGUMENTS_MAX} engine arguments of {ARGUMENT_CHARACTERS_MAX} characters each"
+        )
+    if any(not text.isprintable() for text in texts):
+        raise InvalidInputError("source, devices and engine arguments must not contain control characters")
 
 
 def actor_of(operator_name: str) -> str:

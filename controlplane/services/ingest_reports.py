@@ -7,6 +7,7 @@ from datetime import datetime
 
 from controlplane.clock import Clock
 from controlplane.fleet.events import ReportReceived, SessionClosed, SessionOpened
+from controlplane.fleet.hardware import DeviceHealth, MemoryLedger
 from controlplane.fleet.history import FleetEvent
 from controlplane.fleet.observed import Device, EngineReport, NodeFacts, Severity
 from controlplane.runtime.agent_sessions import AgentSession, AgentSessions, Outcome
@@ -36,10 +37,15 @@ class IngestReports:
         engines: tuple[EngineReport, ...],
         sent_at: datetime | None,
         devices: tuple[Device, ...] | None,
+        health: tuple[DeviceHealth, ...] | None = None,
+        memory: tuple[MemoryLedger, ...] | None = None,
     ) -> None:
+        """The agent's report. Of the hardware it tells only what is new: None is as before."""
+        if sent_at is not None:
+            session.clock_error_seconds = (sent_at - self._clock.now()).total_seconds()
         for engine in engines:
             self._inflight.reported(engine.engine_id)
-        self._store.post(ReportReceived(session.node, engines, self._clock.now(), sent_at, devices))
+        self._store.post(ReportReceived(session.node, engines, self._clock.now(), sent_at, devices, health, memory))
 
     def command_ended(self, session: AgentSession, outcome: Outcome) -> None:
         """The agent told how a command went; told again, it is acknowledged again and otherwise ignored."""

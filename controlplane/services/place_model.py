@@ -18,10 +18,8 @@ from controlplane.runtime.event_log import EventLog
 from controlplane.runtime.fleet_store import FleetStore
 from controlplane.services.action_answer import ActionAnswer
 from controlplane.services.desired_state import DesiredState
+from controlplane.services.free_text import checked_arguments
 from controlplane.storage.unit_of_work import UnitOfWork
-
-ARGS_MAX = 128
-TEXT_MAX = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,7 @@ class PlaceModel:
 
     async def __call__(self, order: PlaceOrder, caller: OperatorIdentity, *, dry_run: bool) -> ActionAnswer:
         """Raises InvalidInputError, NotFoundError, ConflictError or UnavailableError, each saying what to do."""
-        _check_text(order)
+        checked_arguments([order.source, *order.engine_args, *order.device_ids])
         if dry_run:
             return _answer(self._placement(order, caller, self._store.snapshot.desired), dry_run=True)
 
@@ -105,14 +103,6 @@ class PlaceModel:
             created_by=caller.name,
             device_ids=order.device_ids,
         )
-
-
-def _check_text(order: PlaceOrder) -> None:
-    texts = [order.source, *order.engine_args, *order.device_ids]
-    if len(texts) > ARGS_MAX or any(len(text) > TEXT_MAX for text in texts):
-        raise InvalidInputError(f"at most {ARGS_MAX} engine arguments of {TEXT_MAX} characters each")
-    if any(not text.isprintable() for text in texts):
-        raise InvalidInputError("source, devices and engine arguments must not contain control characters")
 
 
 def _check_devices(order: PlaceOrder, snapshot: FleetSnapshot) -> None:

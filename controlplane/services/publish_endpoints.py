@@ -49,11 +49,17 @@ class PublishEndpoints:
 def published(snapshot: FleetSnapshot) -> PublishedFleet:
     """What the gateway should know of this snapshot."""
     engines = tuple(
-        EngineEndpoint(engine.engine_id, engine.report.model, engine.report.endpoint, engine.node)
+        EngineEndpoint(engine.engine_id, engine.report.model, engine.report.endpoint, _identity(snapshot, engine.node))
         for _, engine in sorted(snapshot.engines.items())
         if _belongs(snapshot, engine)
     )
     return PublishedFleet(tuple(sorted(snapshot.models())), engines)
+
+
+def _identity(snapshot: FleetSnapshot, node: str) -> str:
+    """Whose certificate the node's engines show: its own, or that of the simulator which speaks for it."""
+    enrolled = snapshot.desired.nodes.get(node)
+    return enrolled.simulated_by or node if enrolled is not None else node
 
 
 def _belongs(snapshot: FleetSnapshot, engine: EngineObserved) -> bool:

@@ -10,7 +10,7 @@ from controlplane.clock import Clock
 from controlplane.fleet.history import FleetEvent
 from controlplane.fleet.observed import Severity
 from controlplane.fleet.snapshot import FleetSnapshot
-from controlplane.policies.placement.reconcile import StartCommand, StopCommand, reconcile
+from controlplane.policies.placement.reconcile import PlacementCommand, StartCommand, StopCommand, reconcile
 from controlplane.runtime.agent_sessions import AgentSessions
 from controlplane.runtime.event_log import EventLog
 
@@ -38,14 +38,13 @@ class ReconcileFleet:
         for command in plan.commands:
             if not self._sessions.send(command):
                 continue
-            starts = isinstance(command, StartCommand)
-            engine_id = command.placement.placement_id if isinstance(command, StartCommand) else command.engine_id
+            engine_id, what = _named(command)
             told.append(
                 FleetEvent(
                     self._clock.now(),
                     Severity.INFO,
                     "command_sent",
-                    f"{'start' if starts else 'stop'} of {engine_id} sent to {command.node}",
+                    f"{what} sent to {command.node}",
                     node=command.node,
                     engine_id=engine_id,
                 )
@@ -59,3 +58,14 @@ class ReconcileFleet:
         finished = tuple(placement_id for placement_id in plan.finished if placement_id not in under_way)
         if finished:
             self._forget_placements(finished)
+
+
+def _named(command: PlacementCommand) -> tuple[str, str]:
+    """The engine that it is about, and what it is, for people."""
+    if isinstance(command, StartCommand):
+        engine_id = command.placement.placement_id
+        return engine_id, f"start of {engine_id}"
+    if isinstance(command, StopCommand):
+        return command.engine_id, f"stop of {command.engine_id}"
+    verb = "loading" if command.adapter.wanted else "unloading"
+    return command.engine_id, f"{verb} of adapter {command.adapter.name} at {command.engine_id}"

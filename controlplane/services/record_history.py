@@ -8,8 +8,10 @@ from collections.abc import Callable
 from datetime import datetime
 
 from controlplane.clock import Clock
+from controlplane.fleet.hardware import kv_headroom_tokens
 from controlplane.fleet.history import EngineSample, FleetEvent
-from controlplane.fleet.observed import Histogram
+from controlplane.fleet.observed import NodeLocation
+from controlplane.fleet.samples import engine_sample
 from controlplane.fleet.snapshot import EngineObserved, FleetSnapshot
 from controlplane.fleet.summaries import EngineSummary
 from controlplane.runtime.fleet_store import FleetStore
@@ -75,39 +77,11 @@ class RecordHistory:
 
     def _row(self, snapshot: FleetSnapshot, engine: EngineObserved, now: datetime) -> EngineSample:
         enrolled = snapshot.desired.nodes.get(engine.node)
-        report, gauges, counters = engine.report, engine.report.gauges, engine.report.counters
-        ttft = counters.ttft_seconds
-        return EngineSample(
-            sampled_at=now,
-            engine_id=report.engine_id,
-            instance_id=report.instance_id,
-            node=engine.node,
-            provider=enrolled.location.provider if enrolled else "",
-            region=enrolled.location.region if enrolled else "",
-            model=report.model,
-            state=report.state.value,
-            kv_capacity_tokens=gauges.kv_capacity_tokens,
-            kv_used_tokens=gauges.kv_used_tokens,
-            running_count=gauges.running,
-            waiting_count=gauges.waiting,
-            inflight_count=self._inflight.count(report.engine_id),
-            prompt_tokens_total=counters.prompt_tokens,
-            generation_tokens_total=counters.generation_tokens,
-            steps_total=counters.steps,
-            step_tokens_total=counters.step_tokens,
-            prefix_query_tokens_total=counters.prefix_query_tokens,
-            prefix_hit_tokens_total=counters.prefix_hit_tokens,
-            preemptions_total=counters.preemptions,
-            requests_finished_total=counters.requests_finished,
-            flops_total=counters.flops,
-            bytes_total=counters.bytes,
-            ttft_seconds_sum_total=ttft.sum if ttft else None,
-            ttft_count_total=_count(ttft),
-        )
-
-
-def _count(histogram: Histogram | None) -> int | None:
-    return None if histogram is None else sum(histogram.counts)
+        place = enrolled.location if enrolled else NodeLocation("", "")
+        inflight = self._inflight.count(engine.engine_id)
+        node = snapshot.nodes.get(engine.node)
+        headroom = kv_headroom_tokens(node.memory, engine.engine_id) if node else None
+        return engine_sample(engine.report, now, engine.node, place.provider, place.region, inflight, headroom)
 
 
 def _summary(engine: EngineObserved) -> EngineSummary:

@@ -12,21 +12,32 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from controlplane.proto.stoker.v1 import agent_pb2, fleet_pb2
 from node_agent.link.codec_engines import device_message, engine_message
-from node_agent.link.codec_values import texts, timestamp
+from node_agent.link.codec_hardware import health_message, memory_message
+from node_agent.link.codec_records import records_message, records_received
+from node_agent.link.codec_residency import residency_update_message, residency_wanted
+from node_agent.link.codec_values import SEVERITIES, texts, timestamp
 from node_agent.session.commands import (
     Action,
     Command,
     CommandStatus,
     Hello,
+    LoadAdapterAction,
+    LogLines,
+    LogWanted,
     Outcome,
+    ProbeAction,
     Report,
+    ReportIntervalAction,
     StartAction,
     StopAction,
     UnknownAction,
+    UnloadAdapterAction,
     Welcome,
 )
-from node_agent.session.facts import Device, EngineSpec, EngineStatus, NodeEvent, Severity
+from node_agent.session.facts import Device, EngineSpec, EngineStatus, NodeEvent
+from node_agent.session.inside import ResidencyUpdate, ResidencyWanted
 from node_agent.session.protocol import CommandReceived, OutcomeAcknowledged
+from node_agent.session.records import RecordBatch, RecordsReceived
 
 _STATUSES = {
     CommandStatus.ACCEPTED: agent_pb2.COMMAND_STATUS_ACCEPTED,
@@ -34,14 +45,15 @@ _STATUSES = {
     CommandStatus.FAILED: agent_pb2.COMMAND_STATUS_FAILED,
     CommandStatus.REFUSED: agent_pb2.COMMAND_STATUS_REFUSED,
 }
-_SEVERITIES = {
-    Severity.INFO: agent_pb2.SEVERITY_INFO,
-    Severity.WARNING: agent_pb2.SEVERITY_WARNING,
-    Severity.ERROR: agent_pb2.SEVERITY_ERROR,
-}
 
 
-def agent_message(message: Hello | Report | Outcome | NodeEvent) -> agent_pb2.AgentMessage:
+# Of an engine's log; the newest lines that fit. A session's messages must stay small beside its reports.
+LOG_BYTES_MAX = 256 * 1024
+
+
+def agent_message(
+    message: Hello | Report | Outcome | NodeEvent | LogLines | RecordBatch | ResidencyUpdate,
+) -> agent_pb2.AgentMessage:
     match message:
         case Hello():
             return agent_pb2.AgentMessage(hello=_hello(message))
@@ -51,9 +63,17 @@ def agent_message(message: Hello | Report | Outcome | NodeEvent) -> agent_pb2.Ag
             return agent_pb2.AgentMessage(outcome=_outcome(message))
         case NodeEvent():
             return agent_pb2.AgentMessage(event=_event(message))
+        case LogLines():
+            return agent_pb2.AgentMessage(log_lines=_log_lines(message))
+        case RecordBatch():
+            return agent_pb2.AgentMessage(records=records_message(message))
+        case ResidencyUpdate():
+            return agent_pb2.AgentMessage(residency=residency_update_message(message))
 
 
-def control_event(message: agent_pb2.ControlMessage) -> Welcome | CommandReceived | OutcomeAcknowledged | None:
+def control_event(
+    message: agent_pb2.ControlMessage,
+) -> Welcome | CommandReceived | OutcomeAcknowledged | LogWanted | RecordsReceived | ResidencyWanted | None:
     """What the control plane said; None for a kind of message that this agent does not know."""
     match message.WhichOneof("body"):
         case "welcome":
@@ -62,6 +82,13 @@ def control_event(message: agent_pb2.ControlMessage) -> Welcome | CommandReceive
             return CommandReceived(_command(message.command))
         case "outcome_received":
             return OutcomeAcknowledged(message.outcome_received.command_id)
+        case "log_wanted":
+            wanted = message.log_wanted
+            return LogWanted(wanted.request_id, wanted.engine_id, wanted.lines_max)
+        case "records_received":
+            return records_received(message.records_received)
+        case "residency_wanted":
+            return residency_wanted(message.residency_wanted)
         case _:
             return None
 
@@ -77,6 +104,10 @@ def _hello(hello: Hello) -> agent_pb2.Hello:
         leader_epoch_seen=hello.leader_epoch_seen,
         os=hello.os,
         capabilities=texts(hello.capabilities),
+        node_name=hello.stands_for.node_name if hello.stands_for else "",
+        provider=hello.stands_for.provider if hello.stands_for else "",
+        region=hello.stands_for.region if hello.stands_for else "",
+        zone=hello.stands_for.zone if hello.stands_for else "",
     )
 
 
@@ -86,6 +117,8 @@ def _report(report: Report) -> agent_pb2.Report:
         sent_at=timestamp(report.sent_at),
         engines=_engines(report.engines),
         devices=_devices(report.devices),
+        health=[health_message(health) for health in report.health],
+        memory=[memory_message(ledger) for ledger in report.memory],
     )
 
 
@@ -97,14 +130,30 @@ def _outcome(outcome: Outcome) -> agent_pb2.CommandOutcome:
 
 
 def _event(event: NodeEvent) -> agent_pb2.NodeEvent:
-    [kind, message, engine_id] = texts((event.kind, event.message, event.engine_id))
+    [kind, message, engine_id, device_id, action] = texts(
+        (event.kind, event.message, event.engine_id, event.device_id, event.action)
+    )
     return agent_pb2.NodeEvent(
         kind=kind,
         message=message,
         engine_id=engine_id,
         occurred_at=timestamp(event.occurred_at),
-        severity=_SEVERITIES[event.severity],
+        severity=SEVERITIES[event.severity],
+        device_id=device_id,
+        action=action,
     )
+
+
+def _log_lines(log: LogLines) -> agent_pb2.LogLines:
+    [request_id, problem] = texts((log.request_id, log.problem))
+    kept: list[str] = []
+    room = LOG_BYTES_MAX
+    for line in reversed(texts(log.lines)):
+        room -= len(line.encode()) + 3  # its tag and length
+        if room < 0:
+            break
+        kept.append(line)
+    return agent_pb2.LogLines(request_id=request_id, lines=reversed(kept), problem=problem)
 
 
 def _devices(devices: Iterable[Device]) -> list[fleet_pb2.Device]:
@@ -152,6 +201,14 @@ def _action(message: agent_pb2.Command) -> Action:
             )
         case "stop":
             return StopAction(message.stop.drain_seconds_max, message.stop.forget)
+        case "load_adapter":
+            return LoadAdapterAction(message.load_adapter.name, message.load_adapter.source)
+        case "unload_adapter":
+            return UnloadAdapterAction(message.unload_adapter.name)
+        case "probe":
+            return ProbeAction(message.probe.force)
+        case "report_interval":
+            return ReportIntervalAction(message.report_interval.seconds)
         case _:
             return UnknownAction()
 

@@ -1,26 +1,12 @@
 """Devices and engines as the wire tells them. Called by `codec` only; never raises, leaves what is unknown unset."""
 
 from controlplane.proto.stoker.v1 import fleet_pb2
-from node_agent.link.codec_values import real, text, texts, timestamp, whole
-from node_agent.session.facts import (
-    Ceiling,
-    Device,
-    EngineCounters,
-    EngineGauges,
-    EngineState,
-    EngineStatus,
-    Histogram,
-    Source,
-)
+from node_agent.link.codec_inside import inside_message, recompute_messages, residency_message, shape_message
+from node_agent.link.codec_values import SOURCES, real, text, texts, timestamp, whole
+from node_agent.session.facts import Ceiling, Device, EngineCounters, EngineGauges, EngineState, EngineStatus, Histogram
 
 LOG_TAIL_LINES_MAX = 100
 
-_SOURCES = {
-    Source.MEASURED: fleet_pb2.SOURCE_MEASURED,
-    Source.CONFIGURED: fleet_pb2.SOURCE_CONFIGURED,
-    Source.TABLE: fleet_pb2.SOURCE_TABLE,
-    Source.ASSUMED: fleet_pb2.SOURCE_ASSUMED,
-}
 _STATES = {
     EngineState.STARTING: fleet_pb2.ENGINE_STATE_STARTING,
     EngineState.READY: fleet_pb2.ENGINE_STATE_READY,
@@ -63,10 +49,15 @@ def engine_message(engine: EngineStatus) -> fleet_pb2.EngineStatus:
         context_tokens_max=whole(engine.context_tokens_max),
         served_paths=texts(engine.served_paths),
         dtype=text(engine.dtype),
-        gauges=_gauges(engine.gauges),
-        counters=_counters(engine.counters),
+        gauges=gauges_message(engine.gauges),
+        counters=counters_message(engine.counters),
         measured_at=timestamp(engine.measured_at),
         pid=whole(engine.pid, bits=32) or 0,
+        shape=shape_message(engine.shape),
+        inside=inside_message(engine.inside),
+        recompute=recompute_messages(engine.recompute),
+        residency=residency_message(engine.residency),
+        adapters=texts(engine.adapters),
     )
 
 
@@ -75,12 +66,12 @@ def _ceiling(ceiling: Ceiling) -> fleet_pb2.Ceiling:
         dtype=text(ceiling.dtype),
         flops_per_second=real(ceiling.flops_per_second),
         bytes_per_second=real(ceiling.bytes_per_second),
-        source=_SOURCES[ceiling.source],
+        source=SOURCES[ceiling.source],
         measured_at=timestamp(ceiling.measured_at),
     )
 
 
-def _gauges(gauges: EngineGauges) -> fleet_pb2.EngineGauges:
+def gauges_message(gauges: EngineGauges) -> fleet_pb2.EngineGauges:
     return fleet_pb2.EngineGauges(
         kv_capacity_tokens=whole(gauges.kv_capacity_tokens),
         kv_used_tokens=whole(gauges.kv_used_tokens),
@@ -89,7 +80,7 @@ def _gauges(gauges: EngineGauges) -> fleet_pb2.EngineGauges:
     )
 
 
-def _counters(counters: EngineCounters) -> fleet_pb2.EngineCounters:
+def counters_message(counters: EngineCounters) -> fleet_pb2.EngineCounters:
     return fleet_pb2.EngineCounters(
         prompt_tokens_total=whole(counters.prompt_tokens),
         generation_tokens_total=whole(counters.generation_tokens),
@@ -101,12 +92,12 @@ def _counters(counters: EngineCounters) -> fleet_pb2.EngineCounters:
         requests_finished_total=whole(counters.requests_finished),
         flops_total=real(counters.flops),
         bytes_total=real(counters.bytes),
-        ttft_seconds=_histogram(counters.ttft_seconds),
-        inter_token_seconds=_histogram(counters.inter_token_seconds),
+        ttft_seconds=histogram_message(counters.ttft_seconds),
+        inter_token_seconds=histogram_message(counters.inter_token_seconds),
     )
 
 
-def _histogram(histogram: Histogram | None) -> fleet_pb2.Histogram | None:
+def histogram_message(histogram: Histogram | None) -> fleet_pb2.Histogram | None:
     """A histogram with one bad number is none at all: half a distribution misleads."""
     if histogram is None or len(histogram.counts) != len(histogram.upper_bounds) + 1:
         return None

@@ -1,6 +1,6 @@
 """Single values on their way to the wire: whatever does not fit its field becomes unset, never an exception.
 
-Called by `codec` and `codec_engines` only.
+Called by the agent's codecs only. The numbers of the enums that all of them use are here, too.
 """
 
 import math
@@ -8,6 +8,21 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
+
+from controlplane.proto.stoker.v1 import fleet_pb2
+from node_agent.session.values import Severity, Source
+
+SOURCES = {
+    Source.MEASURED: fleet_pb2.SOURCE_MEASURED,
+    Source.CONFIGURED: fleet_pb2.SOURCE_CONFIGURED,
+    Source.TABLE: fleet_pb2.SOURCE_TABLE,
+    Source.ASSUMED: fleet_pb2.SOURCE_ASSUMED,
+}
+SEVERITIES = {
+    Severity.INFO: fleet_pb2.SEVERITY_INFO,
+    Severity.WARNING: fleet_pb2.SEVERITY_WARNING,
+    Severity.ERROR: fleet_pb2.SEVERITY_ERROR,
+}
 
 _TEXT_CHARACTERS_MAX = 4096
 

@@ -45,7 +45,7 @@ async def _dial(address: str, *, ca_pem: bytes, identity_path: Path | None) -> L
     context = _context(ca_pem, identity_path)
     if context is None:
         return CertificateNotTrustedError("this node's certificate cannot be used for TLS: join again")
-    if (unreachable := await _reach(host, int(port), address)) is not None:
+    if (unreachable := await reach(host, int(port), address)) is not None:
         return unreachable
     try:
         async with asyncio.timeout(_STEP_SECONDS_MAX):
@@ -81,7 +81,8 @@ async def _dial(address: str, *, ca_pem: bytes, identity_path: Path | None) -> L
     )
 
 
-async def _reach(host: str, port: int, address: str) -> LinkError | None:
+async def reach(host: str, port: int, address: str) -> LinkError | None:
+    """Name resolution and TCP alone; `address` is how the message calls it."""
     try:
         async with asyncio.timeout(_STEP_SECONDS_MAX):
             _, writer = await asyncio.open_connection(host, port)

@@ -14,7 +14,8 @@ from node_agent.clock import Clock
 from node_agent.link.enrolment import renew
 from node_agent.link.identity import IdentityStore, NodeIdentity
 from node_agent.link.problems import LinkError, NotJoinedError
-from node_agent.session.facts import NodeEvent, Severity
+from node_agent.session.facts import NodeEvent
+from node_agent.session.values import Severity
 
 _log = structlog.get_logger(__name__)
 

@@ -19,9 +19,11 @@ from node_agent.link.diagnosis import diagnose
 from node_agent.link.identity import IdentityStore, NodeIdentity
 from node_agent.link.problems import CertificateNotTrustedError, LinkError, NotJoinedError, RefusedByControlPlaneError
 from node_agent.link.statuses import explain
-from node_agent.session.commands import Hello, Outcome, Report, Welcome
+from node_agent.session.commands import Hello, LogLines, LogWanted, Outcome, Report, Welcome
 from node_agent.session.facts import NodeEvent
+from node_agent.session.inside import ResidencyUpdate, ResidencyWanted
 from node_agent.session.protocol import CommandReceived, LinkFailure, OutcomeAcknowledged
+from node_agent.session.records import RecordBatch, RecordsReceived
 from node_agent.tasks import TaskScope
 
 _log = structlog.get_logger(__name__)
@@ -29,7 +31,8 @@ _log = structlog.get_logger(__name__)
 # Above this many unsent messages the peer does not keep up: a further report would only be old news when it arrives.
 _UNSENT_REPORTS_MAX = 8
 
-Heard = Welcome | CommandReceived | OutcomeAcknowledged
+Heard = Welcome | CommandReceived | OutcomeAcknowledged | LogWanted | RecordsReceived | ResidencyWanted
+Said = Hello | Report | Outcome | NodeEvent | LogLines | RecordBatch | ResidencyUpdate
 _Call = grpc.aio.StreamStreamCall[agent_pb2.AgentMessage, agent_pb2.ControlMessage]
 
 
@@ -58,12 +61,17 @@ class SessionLink:
         self._on_open = on_open
         self._on_heard = on_heard
         self._welcome_seconds_max = welcome_seconds_max
-        self._unsent: asyncio.Queue[Hello | Report | Outcome | NodeEvent] = asyncio.Queue()
+        self._unsent: asyncio.Queue[Said] = asyncio.Queue()
         self._call: _Call | None = None
         self._closed_because: str | None = None
 
-    def say(self, message: Hello | Report | Outcome | NodeEvent) -> None:
-        if isinstance(message, Report) and self._unsent.qsize() >= _UNSENT_REPORTS_MAX:
+    @property
+    def keeps_up(self) -> bool:
+        """Whether the peer takes what it is told; what can wait is kept back while it does not."""
+        return self._unsent.qsize() < _UNSENT_REPORTS_MAX
+
+    def say(self, message: Said) -> None:
+        if isinstance(message, Report) and not self.keeps_up:
             return
         self._unsent.put_nowait(message)
 

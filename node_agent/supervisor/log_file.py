@@ -5,6 +5,7 @@ the end away and truncates: the little that is written in between is lost, which
 depends on the agent. Lines are untrusted: control characters never leave this module.
 """
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -54,6 +55,19 @@ class LogFile:
         except OSError:
             return ()
 
+    def history(self, count: int) -> tuple[str, ...]:
+        """The last lines, also of the process before this one and of what was cut away. Raises OSError."""
+        texts: list[bytes] = []
+        room = _READ_BYTES_MAX
+        for path in (self.path, self._previous):
+            with contextlib.suppress(FileNotFoundError):
+                size = path.stat().st_size
+                texts.append(_read(path, max(0, size - room), size))
+                room -= len(texts[-1])
+        if not texts:
+            raise FileNotFoundError(self.path)
+        return tuple(_lines(b"\n".join(reversed(texts)))[-count:])
+
     def bound(self) -> None:
         """Cuts the file once it is too large; half of the limit is kept. Raises OSError."""
         try:
@@ -67,9 +81,13 @@ class LogFile:
         self._offset = 0
 
     def _read(self, start: int, end: int) -> bytes:
-        with self.path.open("rb") as file:
-            file.seek(start)
-            return file.read(end - start)
+        return _read(self.path, start, end)
+
+
+def _read(path: Path, start: int, end: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(start)
+        return file.read(end - start)
 
 
 def clean_line(text: str) -> str:

@@ -39,6 +39,8 @@ class EngineRecord:
     dtype: str = ""
     description: EngineDescription = field(default_factory=EngineDescription)
     excluded: EngineCounters | None = None  # the canaries' part of the counters; None before the first was answered
+    adapters: dict[str, str] = field(default_factory=dict)  # name → its path on this node: to be served
+    inside_folder: str = ""  # of the sockets by which it tells of itself; "": it was started without
 
 
 class EngineDirectory:
@@ -118,6 +120,8 @@ def _decode(data: dict[str, Any]) -> EngineRecord:
         dtype=str(data["dtype"]),
         description=_build(EngineDescription, data["description"]),
         excluded=None if excluded is None else _decode_counters(excluded),
+        adapters={str(name): str(source) for name, source in data.get("adapters", {}).items()},
+        inside_folder=str(data.get("inside_folder", "")),
     )
 
 

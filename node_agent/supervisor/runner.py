@@ -11,9 +11,11 @@ from collections import deque
 from datetime import datetime, timedelta
 
 from node_agent.errors import AgentError, EngineUnreachableError, LaunchError, MetricsError
-from node_agent.session.facts import EngineSpec, EngineState, EngineStatus, NodeEvent, Severity
+from node_agent.session.facts import EngineSpec, EngineState, EngineStatus, NodeEvent
+from node_agent.session.values import Severity
 from node_agent.supervisor import instance as instances
 from node_agent.supervisor import lifecycle
+from node_agent.supervisor.adapters import Adapters
 from node_agent.supervisor.instance import Instance, Surroundings
 from node_agent.supervisor.life import (
     Answering,
@@ -54,6 +56,8 @@ class EngineRunner:
         self._state_since = around.clock.now()
         self._retry_at: datetime | None = None
         self._save_failed = False
+        self.adapters = Adapters(self._notify, self._save)
+        self.refused = ""  # why a newer generation was not started, for people
         self.life: Life
 
     def begin(self, spec: EngineSpec) -> None:
@@ -67,9 +71,15 @@ class EngineRunner:
             return False
         self._instance = found
         self._state_since = record.state_since
+        self.adapters.wanted = dict(record.adapters)
         state = instances.found_state(record)
         self.life = lifecycle.adopted(record.spec, state, record.restart_count, self._now(), self._around.policy)
         return True
+
+    @property
+    def serving(self) -> Instance | None:
+        """The process, while it is ready for requests."""
+        return self._instance if self.life.state is EngineState.READY else None
 
     @property
     def port(self) -> int | None:
@@ -97,6 +107,8 @@ class EngineRunner:
         """Lets go of the engine without touching it."""
         if self._instance is not None:
             await self._instance.watch.close()
+            if self._instance.inside is not None:
+                await self._instance.inside.close(gone=not self.life.has_process)
 
     def status(self) -> EngineStatus:
         return engine_status(
@@ -107,6 +119,7 @@ class EngineRunner:
             state_since=self._state_since,
             retry_at=self._retry_at,
             log_tail=self._log_tail,
+            refused=self.refused,
         )
 
     def _carry_on(self, effects: tuple[Effect, ...]) -> None:
@@ -138,6 +151,8 @@ class EngineRunner:
         cause = dead.engine.cause_of_death(gone.exit_code, last_words)
         self.directory.drop_record()
         self._around.tasks.spawn(dead.watch.close(), name=f"{self.engine_id} close")
+        if dead.inside is not None:
+            self._around.tasks.spawn(dead.inside.close(gone=True), name=f"{self.engine_id} inside")
         self._log_tail = last_words[-self._around.policy.log_tail_lines :]
         self.apply(Died(reason=cause.reason, retryable=cause.retryable, draw=self._around.draw()))
 
@@ -174,6 +189,8 @@ class EngineRunner:
 
         try:
             await running.watch.open_for_service(on_stage)
+            if self._is_current(running):
+                await self.adapters.load_all(running)
         except (EngineUnreachableError, MetricsError):
             return
         finally:
@@ -188,6 +205,8 @@ class EngineRunner:
             running.checking = False
         if not self._is_current(running):
             return
+        if running.inside is not None:
+            running.inside.expect_voice()
         if scrape is not None:
             self.apply(LoadSeen(running=scrape.gauges.running, waiting=scrape.gauges.waiting))
         suspected = self.life.state is EngineState.READY and running.watch.suspicion() is not None
@@ -240,6 +259,8 @@ class EngineRunner:
             dtype=running.dtype,
             description=running.watch.description,
             excluded=running.watch.excluded,
+            adapters=self.adapters.wanted,
+            inside_folder="" if running.inside is None else str(running.inside.sockets.folder),
         )
         try:
             self.directory.save(record)

@@ -6,6 +6,7 @@ Without a process there are no gauges, no endpoint and no pid; the last counters
 from datetime import datetime
 
 from node_agent.engines.engine import EngineDescription
+from node_agent.inside.insides import InsideFacts
 from node_agent.session.facts import EngineCounters, EngineGauges, EngineStatus
 from node_agent.supervisor.instance import Instance
 from node_agent.supervisor.life import Life
@@ -20,11 +21,13 @@ def engine_status(
     state_since: datetime,
     retry_at: datetime | None,
     log_tail: tuple[str, ...],
+    refused: str,
 ) -> EngineStatus:
-    """`instance` is the latest process, alive or not; None before the first."""
+    """`instance` is the latest process, alive or not; None before the first. `refused`: why no newer generation runs."""
     watch = None if instance is None else instance.watch
     alive = instance if life.has_process else None
     description = EngineDescription() if watch is None else watch.description
+    told = InsideFacts() if instance is None or instance.inside is None else instance.inside.facts()
     return EngineStatus(
         engine_id=engine_id,
         generation=life.spec.generation,
@@ -33,7 +36,7 @@ def engine_status(
         state=life.state,
         state_since=state_since,
         stage=life.stage,
-        reason=life.reason,
+        reason=life.reason or refused,
         log_tail=log_tail,
         endpoint="" if alive is None else _endpoint(advertise_host, alive.port),
         device_ids=life.spec.device_ids if instance is None else instance.engine.device_ids,
@@ -47,6 +50,11 @@ def engine_status(
         counters=EngineCounters() if watch is None else watch.counters,
         measured_at=None if watch is None else watch.measured_at,
         pid=0 if alive is None else alive.process.pid,
+        shape=told.shape,
+        inside=told.inside,
+        recompute=told.recompute,
+        residency=None if alive is None else told.residency,
+        adapters=() if alive is None else description.adapters,
     )
 
 

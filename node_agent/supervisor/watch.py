@@ -6,13 +6,15 @@ a time of each kind; it changes nothing but its own figures, and decides nothing
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from node_agent.clock import Clock
 from node_agent.engines.engine import EngineClient, EngineDescription
 from node_agent.errors import EngineUnreachableError, MetricsError
 from node_agent.probes.scrape import Scrape
-from node_agent.session.facts import EngineCounters, EngineGauges, Severity
+from node_agent.session.facts import EngineCounters, EngineGauges
+from node_agent.session.values import Severity
 from node_agent.supervisor import accounting, health
 from node_agent.supervisor.policy import SupervisorPolicy
 
@@ -23,7 +25,7 @@ _SETTLE_READINGS_MAX = 10
 
 class EngineWatch:
     def __init__(self, client: EngineClient, *, clock: Clock, policy: SupervisorPolicy, notify: Notify) -> None:
-        self._client = client
+        self.client = client
         self._clock = clock
         self._policy = policy
         self._notify = notify
@@ -42,17 +44,21 @@ class EngineWatch:
         self.description = description
         self.excluded = excluded
 
+    def adapters_are(self, names: tuple[str, ...]) -> None:
+        """The engine has just said which adapters it serves."""
+        self.description = replace(self.description, adapters=names)
+
     async def open_for_service(self, on_stage: Callable[[str], None]) -> None:
         """Returns once the engine has answered a canary and the counters start from there.
 
         Raises EngineUnreachableError or MetricsError while it is not so far.
         """
-        if not await self._client.healthy():
+        if not await self.client.healthy():
             raise EngineUnreachableError("/health does not say that it is up")
         on_stage("waiting for its first answer")
         try:
-            self.description = await self._client.describe()
-            await self._client.canary(seconds_max=self._policy.canary_seconds_max)
+            self.description = await self.client.describe()
+            await self.client.canary(seconds_max=self._policy.canary_seconds_max)
             scrape = await self._settled()
         except (EngineUnreachableError, MetricsError) as error:
             on_stage(f"waiting for its first answer; {error}")
@@ -65,7 +71,7 @@ class EngineWatch:
         # While a canary is on its way its tokens may be in the reading already: the last clean figures stay.
         clean = not self._canary_pending
         try:
-            scrape = await self._client.scrape()
+            scrape = await self.client.scrape()
         except EngineUnreachableError:
             return None
         except MetricsError as error:
@@ -87,9 +93,9 @@ class EngineWatch:
         self._canary_pending = True
         began = self._clock.monotonic()
         try:
-            answer = await self._client.canary(seconds_max=self._policy.canary_seconds_max)
+            answer = await self.client.canary(seconds_max=self._policy.canary_seconds_max)
             seconds = self._clock.monotonic() - began
-            after = await self._client.scrape()
+            after = await self.client.scrape()
         except (EngineUnreachableError, MetricsError):
             return self.pulse.progress == progress and self.suspicion() is not None
         finally:
@@ -102,14 +108,14 @@ class EngineWatch:
         return False
 
     async def close(self) -> None:
-        await self._client.close()
+        await self.client.close()
 
     async def _settled(self) -> Scrape:
         """A step that follows the canary still moves the counters: read until they rest."""
-        scrape = await self._client.scrape()
+        scrape = await self.client.scrape()
         for _ in range(_SETTLE_READINGS_MAX):
             await asyncio.sleep(self._policy.settle_seconds)
-            latest = await self._client.scrape()
+            latest = await self.client.scrape()
             if latest.counters == scrape.counters:
                 break
             scrape = latest

@@ -8,7 +8,8 @@ requests, is shown as it is, and an operator removes it by name.
 
 from dataclasses import dataclass
 
-from controlplane.fleet.desired import DesiredState, Placement
+from controlplane.fleet.desired import Adapter, DesiredState, Placement
+from controlplane.fleet.node_commands import COMMANDS_CAPABILITY
 from controlplane.fleet.observed import EngineState
 from controlplane.fleet.snapshot import EngineObserved, FleetSnapshot
 
@@ -33,8 +34,22 @@ class StopCommand:
 
 
 @dataclass(frozen=True, slots=True)
+class AdapterCommand:
+    """Load an adapter into an engine, or unload it, as `adapter.wanted` says."""
+
+    command_id: str
+    node: str
+    engine_id: str
+    generation: int
+    adapter: Adapter
+
+
+PlacementCommand = StartCommand | StopCommand | AdapterCommand
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    commands: tuple[StartCommand | StopCommand, ...] = ()
+    commands: tuple[PlacementCommand, ...] = ()
     # Removed placements without an engine: desired state can forget them, unless a command for them is in `commands` and
     # has not ended. A start may be under way that no report shows yet, and forgotten then, nobody would ever stop it.
     finished: tuple[str, ...] = ()
@@ -42,7 +57,7 @@ class Plan:
 
 def reconcile(snapshot: FleetSnapshot, drain_seconds_max: float) -> Plan:
     """The commands that bring the fleet nearer to what is wanted."""
-    commands: list[StartCommand | StopCommand] = []
+    commands: list[PlacementCommand] = []
     finished: list[str] = []
     for placement_id, placement in snapshot.desired.placements.items():
         node = snapshot.nodes.get(placement.node)
@@ -56,12 +71,32 @@ def reconcile(snapshot: FleetSnapshot, drain_seconds_max: float) -> Plan:
         if placement.desired is DesiredState.RUNNING:
             if engine is None or engine.report.generation < placement.generation:
                 commands.append(StartCommand(_command_id(placement, "start"), placement.node, placement))
+            elif placement.adapters and COMMANDS_CAPABILITY in node.facts.capabilities:
+                commands += _adapters(placement, engine)
             continue
         if (stop := _stop(placement, engine, drain_seconds_max)) is not None:
             commands.append(stop)
         if engine is None and placement.desired is DesiredState.REMOVED:
             finished.append(placement_id)
     return Plan(tuple(commands), tuple(finished))
+
+
+def _adapters(placement: Placement, engine: EngineObserved) -> list[AdapterCommand]:
+    """What the engine serves beside its model against what it should; what nobody ever asked for is left alone."""
+    report = engine.report
+    if report.state is not EngineState.READY or report.generation != placement.generation:
+        return []
+    return [
+        AdapterCommand(
+            _command_id(placement, f"{'load' if adapter.wanted else 'unload'}-{adapter.revision}"),
+            placement.node,
+            placement.placement_id,
+            placement.generation,
+            adapter,
+        )
+        for adapter in placement.adapters
+        if adapter.wanted is not (adapter.name in report.adapters)
+    ]
 
 
 def _command_id(placement: Placement, verb: str) -> str:

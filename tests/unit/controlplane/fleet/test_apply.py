@@ -7,7 +7,9 @@ import pytest
 
 from controlplane.fleet.desired import DesiredState
 from controlplane.fleet.events import ClockTicked, DesiredChanged, ReportReceived, SessionClosed, SummariesRestored
-from controlplane.fleet.observed import Device, EngineCounters, EngineState, Severity, Trust
+from controlplane.fleet.hardware import DeviceHealth, MemoryLedger
+from controlplane.fleet.inside import EngineInside, InsideState, StepTotals
+from controlplane.fleet.observed import Device, EngineCounters, EngineState, FigureSource, Severity, Trust
 from controlplane.fleet.summaries import EngineSummary
 from tests.support.fleet import Timeline, at, counted, desired, enrolled, opened, placed, report, reported
 
@@ -317,3 +319,31 @@ def test_models_are_those_placed_and_not_being_removed() -> None:
     assert line.snapshot.models() == {"llama"}
     line.step(2, DesiredChanged(desired([GCP], [replace(ON_GCP, desired=DesiredState.REMOVED)])))
     assert line.snapshot.models() == frozenset()
+
+
+def test_readings_of_the_hardware_stay_until_newer_ones_or_another_boot() -> None:
+    line = Timeline(desired([GCP], [ON_GCP]))
+    line.step(1, opened("gcp-1", 1))
+    health, memory = (DeviceHealth("cuda:0", at(2)),), (MemoryLedger("cuda:0", at(2)),)
+    line.step(2, replace(report("gcp-1", 2), health=health, memory=memory))
+    line.step(3, report("gcp-1", 3), opened("gcp-1", 3))
+    node = line.snapshot.nodes["gcp-1"]
+    assert (node.health, node.memory) == (health, memory)
+    line.step(4, opened("gcp-1", 4, boot_id="another"))
+    node = line.snapshot.nodes["gcp-1"]
+    assert (node.health, node.memory) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("state", "source"),
+    [(InsideState.ACTIVE, FigureSource.PLUGIN), (InsideState.DEGRADED, FigureSource.METRICS)],
+)
+def test_the_plug_in_is_heard_while_it_is_sure_of_what_it_sees(state: InsideState, source: FigureSource) -> None:
+    line = Timeline(desired([GCP], [ON_GCP]))
+    for second in (1, 2, 3):
+        inside = EngineInside(state, steps=StepTotals(second, decode_tokens=4 * second), measured_at=at(second))
+        line.step(second, report("gcp-1", second, reported(seconds=second, counters=counted(second), inside=inside)))
+    point = line.snapshot.engines["llama@gcp-1"].working_point
+    assert point is not None
+    assert point.source is source
+    assert point.batch_tokens_per_step == (4.0 if source is FigureSource.PLUGIN else 3.0)

@@ -17,8 +17,9 @@ from controlplane.fleet.events import (
     SessionOpened,
     SummariesRestored,
 )
-from controlplane.fleet.observed import Ceiling, Device, EngineReport, EngineState, NodeFacts, Source
+from controlplane.fleet.observed import Ceiling, Device, EngineReport, EngineState, NodeFacts
 from controlplane.fleet.snapshot import FleetSnapshot
+from controlplane.fleet.sources import Source
 from controlplane.fleet.summaries import EngineSummary
 from controlplane.services.describe_engine import describe_engine
 from tests.support.fleet import THRESHOLDS, at, counted, desired, enrolled, placed, reported

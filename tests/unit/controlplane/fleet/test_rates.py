@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.fleet.observed import EngineCounters, Histogram
-from controlplane.fleet.rates import histogram_delta, quantile, working_point
+from controlplane.fleet.inside import StepTotals
+from controlplane.fleet.observed import EngineCounters, FigureSource, Histogram, WorkingPoint
+from controlplane.fleet.rates import StepsWindow, histogram_delta, quantile, working_point
 
 BOUNDS = st.lists(st.floats(min_value=0.001, max_value=1e6), min_size=1, max_size=12, unique=True).map(
     lambda values: tuple(sorted(values))
@@ -90,8 +91,30 @@ def counters(draw: st.DrawFn) -> EngineCounters:
 def test_whatever_was_read_no_rate_is_negative(new: EngineCounters, old: EngineCounters, window: float) -> None:
     point = working_point(new, old, window)
     if point is not None:
-        values = [getattr(point, field.name) for field in fields(point)]
-        assert all(value is None or value >= 0 for value in values)
+        assert _negative(point) == []
+
+
+def _negative(point: WorkingPoint) -> list[str]:
+    values = {field.name: getattr(point, field.name) for field in fields(point) if field.name != "source"}
+    return [name for name, value in values.items() if value is not None and value < 0]
+
+
+@st.composite
+def totals(draw: st.DrawFn) -> StepTotals:
+    amounts = {"flops", "read_bytes", "write_bytes", "busy_seconds", "prefill_flops", "prefill_seconds"}
+    whole, real = st.integers(0, 2**53), st.floats(0, 1e18)
+    values: dict[str, Any] = {each.name: draw(real if each.name in amounts else whole) for each in fields(StepTotals)}
+    return StepTotals(**values)
+
+
+@given(counters(), counters(), totals(), totals(), st.floats(-10, 1e4))
+def test_whatever_the_plug_in_told_no_rate_is_negative(
+    new: EngineCounters, old: EngineCounters, after: StepTotals, before: StepTotals, seconds: float
+) -> None:
+    point = working_point(new, old, 10.0, StepsWindow(after, before, seconds))
+    if point is not None:
+        assert _negative(point) == []
+        assert point.busy_ratio is None or point.busy_ratio <= 1
 
 
 OLD = EngineCounters(100, 50, 50, 150, 80, 40, 1, 9, 1e9, 1e8)
@@ -109,6 +132,56 @@ def test_the_figures_of_a_window() -> None:
     assert point.prefix_hit_ratio == 0.5
     assert point.preemptions_per_second == 0.2
     assert point.ttft_seconds_p50 is None
+
+
+STEPS = StepsWindow(
+    StepTotals(110, 900, 300, 440, 0, 5e9, 6e8, 2e8, 7.0, 4),
+    StepTotals(10, 100, 100, 40, 0, 1e9, 1e8, 1e8, 2.0, 2),
+    8.0,
+)
+
+
+def test_what_the_plug_in_counted_is_preferred_and_said() -> None:
+    point = working_point(NEW, OLD, 10.0, STEPS)
+    assert point is not None
+    assert point.source is FigureSource.PLUGIN
+    assert (point.batch_tokens_per_step, point.running_per_step) == (10.0, 4.0)
+    assert (point.prefill_tokens_per_second, point.decode_tokens_per_second) == (100.0, 25.0)
+    assert (point.flops_per_second, point.bytes_per_second) == (5e8, 0.75e8)
+    assert point.intensity_flops_per_byte == 4e9 / 6e8
+    assert (point.busy_ratio, point.preemptions_per_second) == (0.625, 0.25)
+    assert (point.prompt_tokens_per_second, point.prefix_hit_ratio) == (20.0, 0.5), "the plug-in does not tell these"
+
+
+def test_the_plug_in_alone_makes_a_working_point() -> None:
+    point = working_point(EngineCounters(), EngineCounters(), 10.0, STEPS)
+    assert point is not None
+    assert (point.batch_tokens_per_step, point.prompt_tokens_per_second) == (10.0, None)
+
+
+def test_an_engine_that_does_not_estimate_its_flops_has_those_of_its_metrics() -> None:
+    silent = replace(STEPS, new=replace(STEPS.new, flops=1e9, read_bytes=1e8, write_bytes=1e8))
+    point = working_point(NEW, OLD, 10.0, silent)
+    assert point is not None
+    assert (point.flops_per_second, point.bytes_per_second, point.intensity_flops_per_byte) == (2e8, 1e7, 20.0)
+    point = working_point(EngineCounters(), EngineCounters(), 10.0, silent)
+    assert point is not None
+    assert (point.flops_per_second, point.intensity_flops_per_byte) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        replace(STEPS, seconds=0.0),
+        replace(STEPS, new=STEPS.old),
+        StepsWindow(STEPS.old, STEPS.new, 8.0),
+        replace(STEPS, new=replace(STEPS.new, busy_seconds=0.0)),
+    ],
+)
+def test_without_steps_of_one_process_the_metrics_speak(window: StepsWindow) -> None:
+    point = working_point(NEW, OLD, 10.0, window)
+    assert point is not None
+    assert (point.source, point.batch_tokens_per_step, point.busy_ratio) == (FigureSource.METRICS, 3.0, None)
 
 
 def _changed(counter: str, value: int | None) -> dict[str, Any]:

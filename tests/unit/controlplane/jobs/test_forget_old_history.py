@@ -22,10 +22,10 @@ async def test_each_kind_by_its_own_time(tmp_path: Path) -> None:
         ]
         await made.database.run(lambda uow: uow.samples.append_many(samples))
         await made.database.run(lambda uow: uow.events.append(events))
-        await forget_old_history.run(made.database, 1.0, 10.0, START)
+        await forget_old_history.run(made.database, 1.0, 10.0, 48.0, START)
         rows = await made.database.run(lambda uow: uow.samples.history(at(-20 * DAY), at(1), bucket_seconds=60.0))
         # The one before the cut stays: what the process counted since is told from it.
         assert [row.bucket_at for row in rows] == [at(-1.5 * DAY), at(-0.5 * DAY)]
         page = await made.database.run(lambda uow: uow.events.list())
         assert [event.message for event in page.events] == ["9.5", "1.5", "0.5"]
-        await forget_old_history.run(made.database, 1.0, 10.0, START)
+        await forget_old_history.run(made.database, 1.0, 10.0, 48.0, START)

@@ -12,12 +12,13 @@ from hypothesis import given, settings
 
 from controlplane.fleet.apply import apply
 from controlplane.fleet.events import DesiredChanged, Event, ReportReceived, SessionOpened
-from controlplane.fleet.observed import EngineCounters, EngineGauges, EngineState, Severity, Source
+from controlplane.fleet.observed import EngineCounters, EngineGauges, EngineState, Severity
 from controlplane.fleet.snapshot import FleetSnapshot
+from controlplane.fleet.sources import Source
 from controlplane.policies.placement.reconcile import StartCommand, StopCommand
 from controlplane.proto.stoker.v1 import agent_pb2, fleet_pb2
-from controlplane.rpc import agent_codec, fleet_codec
-from controlplane.rpc.agent_codec import LIST_MAX, TEXT_MAX
+from controlplane.rpc import agent_codec, agent_hardware_codec, command_codec, fleet_codec
+from controlplane.rpc.bounded import LIST_MAX, TEXT_MAX
 from controlplane.rpc.timestamps import from_wire, to_wire
 from controlplane.runtime.agent_sessions import CommandStatus
 from controlplane.runtime.inflight import Inflight
@@ -64,7 +65,7 @@ def test_no_hello_raises_or_is_unbounded(hello: agent_pb2.Hello) -> None:
 def test_no_outcome_or_event_raises_or_is_unbounded(
     outcome: agent_pb2.CommandOutcome, event: agent_pb2.NodeEvent
 ) -> None:
-    check(agent_codec.outcome_from(outcome))
+    check(command_codec.outcome_from(outcome))
     told = agent_codec.event_from(event, "gcp-1", at(5))
     check(told)
     assert (told.at, told.node, told.actor) == (at(5), "gcp-1", "agent:gcp-1")
@@ -77,16 +78,20 @@ def test_nothing_that_an_agent_says_breaks_the_fleet_or_the_consoles(
     hello: agent_pb2.Hello, report: agent_pb2.Report
 ) -> None:
     """From the wire, through the state, and out again to an operator."""
+    reported = ReportReceived(
+        "gcp-1",
+        agent_codec.engines_from(report.engines),
+        at(2),
+        from_wire(report, "sent_at"),
+        agent_codec.devices_from(report.devices),
+        agent_hardware_codec.health_from(report.health),
+        agent_hardware_codec.memory_from(report.memory),
+    )
+    check((reported.health, reported.memory))
     events: list[Event] = [
         DesiredChanged(desired([enrolled("gcp-1")], [placed()])),
         SessionOpened("gcp-1", agent_codec.facts_from(hello), agent_codec.engines_from(hello.engines), at(1)),
-        ReportReceived(
-            "gcp-1",
-            agent_codec.engines_from(report.engines),
-            at(2),
-            from_wire(report, "sent_at"),
-            agent_codec.devices_from(report.devices),
-        ),
+        reported,
     ]
     snapshot, told = apply(FleetSnapshot(0, at(0)), events, at(2), THRESHOLDS)
     fleet_codec.node_to_wire(snapshot, "gcp-1").SerializeToString()
@@ -207,8 +212,8 @@ def test_a_source_that_is_not_known_is_assumed() -> None:
 
 
 def test_an_outcome_of_an_unknown_status_is_no_outcome() -> None:
-    assert agent_codec.outcome_from(agent_pb2.CommandOutcome(command_id="c")) is None
-    found = agent_codec.outcome_from(
+    assert command_codec.outcome_from(agent_pb2.CommandOutcome(command_id="c")) is None
+    found = command_codec.outcome_from(
         agent_pb2.CommandOutcome(command_id="c", status=agent_pb2.COMMAND_STATUS_SUCCEEDED, message="ok")
     )
     assert found is not None
@@ -225,12 +230,12 @@ def test_severities() -> None:
 
 def test_commands() -> None:
     placement = placed(generation=4, device_ids=("cuda:0",))
-    start = agent_codec.command_to_wire(StartCommand("c1", "gcp-1", placement), 7)
+    start = command_codec.command_to_wire(StartCommand("c1", "gcp-1", placement), 7)
     assert (start.command_id, start.leader_epoch, start.generation, start.engine_id) == ("c1", 7, 4, "llama@gcp-1")
     assert start.WhichOneof("action") == "start"
     assert (start.start.spec.model, start.start.spec.source) == ("llama", "/models/llama")
     assert list(start.start.spec.device_ids) == ["cuda:0"]
-    stop = agent_codec.command_to_wire(StopCommand("c2", "gcp-1", "llama@gcp-1", 5, 30.0, forget=True), 7)
+    stop = command_codec.command_to_wire(StopCommand("c2", "gcp-1", "llama@gcp-1", 5, 30.0, forget=True), 7)
     assert stop.WhichOneof("action") == "stop"
     assert (stop.stop.drain_seconds_max, stop.stop.forget, stop.generation) == (30.0, True, 5)
 

@@ -15,11 +15,11 @@ from controlplane.fleet.observed import (
     Histogram,
     NodeFacts,
     Severity,
-    Source,
     Trust,
 )
+from controlplane.fleet.sources import Source
 from controlplane.fleet.summaries import EngineSummary
-from controlplane.proto.stoker.v1 import agent_pb2, fleet_pb2, operator_pb2
+from controlplane.proto.stoker.v1 import fleet_pb2, operator_pb2
 from controlplane.rpc import agent_codec, fleet_codec
 from controlplane.runtime.inflight import Inflight
 from tests.support.fleet import Timeline, at, counted, desired, enrolled, opened, placed, report, reported
@@ -129,7 +129,7 @@ def test_every_enum_value_has_its_wire_value() -> None:
         assert fleet_pb2.EngineState.Name(wire.status.state) == f"ENGINE_STATE_{state.name}"
     for severity in Severity:
         event = fleet_codec.event_to_wire(FleetEvent(at(0), severity, "k", "m", event_id=7))
-        assert agent_pb2.Severity.Name(event.severity) == f"SEVERITY_{severity.name}"
+        assert fleet_pb2.Severity.Name(event.severity) == f"SEVERITY_{severity.name}"
         assert event.event_id == 7
     assert {trust.name for trust in Trust} <= {name.removeprefix("TRUST_") for name in fleet_pb2.Trust.keys()}  # noqa: SIM118
 

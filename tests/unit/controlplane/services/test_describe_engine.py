@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from controlplane.fleet.events import DesiredChanged, ReportReceived
-from controlplane.fleet.observed import Ceiling, Device, EngineReport, Source
+from controlplane.fleet.observed import Ceiling, Device, EngineReport
+from controlplane.fleet.sources import Source
 from controlplane.services.describe_engine import EngineDescription, describe_engine
 from tests.support.fleet import Timeline, at, desired, enrolled, opened, placed, reported
 

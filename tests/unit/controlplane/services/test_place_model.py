@@ -8,7 +8,8 @@ from controlplane.errors import ConflictError, InvalidInputError, NotFoundError,
 from controlplane.fleet.desired import DesiredState
 from controlplane.fleet.events import ReportReceived
 from controlplane.fleet.observed import Device
-from controlplane.services.place_model import ARGS_MAX, TEXT_MAX, PlaceOrder
+from controlplane.services.free_text import ARGUMENT_CHARACTERS_MAX, ARGUMENTS_MAX
+from controlplane.services.place_model import PlaceOrder
 from controlplane.services.stop_placement import Target
 from tests.support.clock import START
 from tests.support.plane import ANN, Plane
@@ -77,8 +78,8 @@ async def test_names_that_look_alike_get_ids_of_their_own(fleet: Plane) -> None:
         (PlaceOrder("", "gcp-1", "/m"), InvalidInputError, "model name"),
         (PlaceOrder("llama", "gcp-1", "/m\n"), InvalidInputError, "control characters"),
         (PlaceOrder("llama", "gcp-1", "/m", ("--a\0",)), InvalidInputError, "control characters"),
-        (PlaceOrder("llama", "gcp-1", "/m", ("x",) * (ARGS_MAX + 1)), InvalidInputError, "at most"),
-        (PlaceOrder("llama", "gcp-1", "/" * (TEXT_MAX + 1)), InvalidInputError, "at most"),
+        (PlaceOrder("llama", "gcp-1", "/m", ("x",) * (ARGUMENTS_MAX + 1)), InvalidInputError, "at most"),
+        (PlaceOrder("llama", "gcp-1", "/" * (ARGUMENT_CHARACTERS_MAX + 1)), InvalidInputError, "at most"),
         (PlaceOrder("llama", "gcp-1", "/m", deployment="a b"), InvalidInputError, "not valid"),
     ],
 )

@@ -28,10 +28,10 @@ from node_agent.session.facts import (
     EngineStatus,
     Histogram,
     NodeEvent,
-    Severity,
-    Source,
 )
+from node_agent.session.inside import EngineInside, InsideState, ModelShape, RecomputeBill, ResidencySummary
 from node_agent.session.protocol import CommandReceived, OutcomeAcknowledged
+from node_agent.session.values import Severity, Source
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, 250_000, tzinfo=UTC)
 BARE = EngineStatus("a@n", 3, "", "tiny", EngineState.STARTING, NOW)
@@ -51,7 +51,7 @@ def test_every_state_source_status_and_severity_has_its_own_value_on_the_wire() 
     statuses = {agent_message(Outcome("c", status, "", NOW)).outcome.status for status in CommandStatus}
     assert statuses == set(agent_pb2.CommandStatus.values()) - {0}
     severities = {agent_message(NodeEvent("k", "m", severity, NOW)).event.severity for severity in Severity}
-    assert severities == set(agent_pb2.Severity.values()) - {0}
+    assert severities == set(fleet_pb2.Severity.values()) - {0}
 
 
 def test_unknown_is_unset_and_zero_is_zero() -> None:
@@ -100,6 +100,11 @@ def test_a_whole_engine_arrives_whole() -> None:
         counters=counters,
         measured_at=NOW,
         pid=42,
+        shape=ModelShape(layers=2),
+        inside=EngineInside(InsideState.SILENT),
+        recompute=(RecomputeBill("acme", 1, 2.0, 3.0, Source.MEASURED),),
+        residency=ResidencySummary(1, 2, 3, 4, complete=True),
+        adapters=("legal",),
     )
     told = report_of(engine).engines[0]
     unset = [field.name for field in told.DESCRIPTOR.fields if field.name not in {f.name for f, _ in told.ListFields()}]

@@ -7,7 +7,8 @@ import pytest
 
 from node_agent.session.backoff import BackoffPolicy
 from node_agent.session.commands import Command, Hello, Outcome, Report, StartAction, Welcome
-from node_agent.session.facts import Device, EngineSpec, NodeEvent, Severity
+from node_agent.session.facts import Device, EngineSpec, NodeEvent
+from node_agent.session.hardware import DeviceHealth, MemoryLedger
 from node_agent.session.machine import EVENTS_WAITING_MAX, Phase, SessionPolicy, SessionState, advance
 from node_agent.session.protocol import (
     CommandFinished,
@@ -26,6 +27,7 @@ from node_agent.session.protocol import (
     TickElapsed,
     WelcomeReceived,
 )
+from node_agent.session.values import Severity
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 POLICY = SessionPolicy("0.1.0", "boot", "linux")
@@ -76,6 +78,20 @@ def test_reports_count_from_one_and_tell_devices_only_when_they_changed() -> Non
     state, _ = play(state, LinkDown(LinkFailure.LOST, "gone", 0.5), LinkUp((), ()), WelcomeReceived(WELCOME, 0.0))
     _, effects = play(state, TickElapsed((), ()))
     assert [message.sequence for message in sent(effects) if isinstance(message, Report)] == [1]
+
+
+def test_each_reading_of_the_hardware_is_told_once_and_again_in_the_next_session() -> None:
+    def tick(second: int) -> TickElapsed:
+        at = NOW + timedelta(seconds=second)
+        return TickElapsed((), (CPU,), (DeviceHealth("cpu:0", at),), (MemoryLedger("cpu:0", at),))
+
+    state, effects = play(established(), tick(0), tick(0), tick(10))
+    reports = [message for message in sent(effects) if isinstance(message, Report)]
+    assert [(len(report.health), len(report.memory)) for report in reports] == [(1, 1), (0, 0), (1, 1)]
+    back = (LinkDown(LinkFailure.LOST, "gone", 0.5), LinkUp((), (CPU,)), WelcomeReceived(WELCOME, 0.0), tick(10))
+    _, effects = play(state, *back)
+    [report] = [message for message in sent(effects) if isinstance(message, Report)]
+    assert [report.health[0].device_id, report.memory[0].device_id] == ["cpu:0", "cpu:0"]
 
 
 @pytest.mark.parametrize("nonsense", [float("nan"), float("inf"), 0.0, -1.0])
@@ -149,7 +165,7 @@ def test_events_wait_for_a_link_and_the_oldest_are_dropped_aloud() -> None:
 def test_an_outcome_of_a_cut_off_node_is_told_on_return() -> None:
     state, _ = play(established(), start("c1"), LinkDown(LinkFailure.LOST, "gone", 0.0))
     state, effects = play(state, CommandFinished("c1", succeeded=True, message="ok"))
-    assert effects == []
+    assert sent(effects) == []
     _, effects = play(state, LinkUp((), ()), WelcomeReceived(WELCOME, 0.0))
     assert [message.command_id for message in sent(effects) if isinstance(message, Outcome)] == ["c1"]
 

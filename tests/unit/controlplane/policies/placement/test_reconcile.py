@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from controlplane.fleet.desired import DesiredState, Placement
 from controlplane.fleet.observed import EngineReport, EngineState
 from controlplane.fleet.snapshot import EngineObserved, FleetSnapshot, NodeObserved
-from controlplane.policies.placement.reconcile import Plan, StartCommand, StopCommand, reconcile
+from controlplane.policies.placement.reconcile import AdapterCommand, Plan, StartCommand, StopCommand, reconcile
 from tests.support.clock import START
 from tests.support.fleet import desired, enrolled, placed, reported
 
@@ -47,6 +47,7 @@ class World:
             if command.command_id in self.carried_out:
                 continue
             self.carried_out.add(command.command_id)
+            assert not isinstance(command, AdapterCommand), "nobody here asked for an adapter"
             self._carry_out(command)
         for placement_id in plan.finished:
             removals = [
