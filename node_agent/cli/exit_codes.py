@@ -1,6 +1,6 @@
 """What `stoker-agent` exits with, and for which error. Scripts and unit files may rely on these."""
 
-from node_agent.errors import AgentError
+from node_agent.errors import AgentError, ProbeRefusedError
 from node_agent.link.problems import (
     CertificateNotTrustedError,
     ControlPlaneUnreachableError,
@@ -17,6 +17,8 @@ USAGE = 2
 BAD_CONFIGURATION = 3
 IDENTITY = 4
 UNAVAILABLE = 5
+REFUSED_NOW = 6
+REPLACED = 75
 
 HELP = """\b
 Exit codes:
@@ -26,6 +28,8 @@ Exit codes:
   3  bad configuration
   4  not joined, or the identity was refused
   5  the control plane cannot be reached (when joining)
+  6  refused for now: engines run, or another probe does (when probing)
+  75 asked to make room for a new one (SIGHUP): engines run on, start the agent again
 """
 
 
@@ -41,5 +45,7 @@ def exit_code(error: AgentError) -> int:
             return IDENTITY
         case ControlPlaneUnreachableError():
             return UNAVAILABLE
+        case ProbeRefusedError():
+            return REFUSED_NOW
         case _:
             return FAILED

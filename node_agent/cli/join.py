@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def join(
         node__region=region,
         node__zone=zone or "",
         node__labels=dict(labels),
-        node__advertise_hosts=advertise_hosts or (_facing(server),),
+        node__advertise_hosts=advertise_hosts or (facing_address(server),),
         engines__bind_host=bind_host,
         engines__port_first=engine_port_first,
         engines__port_last=engine_port_last,
@@ -100,8 +101,8 @@ def join(
                 f"{settings.state_dir} already holds the identity of a node: start it with `stoker-agent run`, "
                 "or add --replace to join anew"
             )
-        joined = asyncio.run(_join(parsed, settings, store))
-        _keep(settings.state_dir, {**kept, "node.name": joined.node_name})
+        joined = asyncio.run(enrol_node(parsed, settings, store))
+        keep_settings(settings.state_dir, {**kept, "node.name": joined.node_name})
     click.echo(
         f"node {joined.node_name} has joined; its certificate is valid until "
         f"{joined.identity.not_after:%Y-%m-%d %H:%M} UTC and is renewed by itself while the agent runs\n"
@@ -109,7 +110,8 @@ def join(
     )
 
 
-async def _join(token: JoinToken, settings: AgentSettings, store: IdentityStore) -> Joined:
+async def enrol_node(token: JoinToken, settings: AgentSettings, store: IdentityStore) -> Joined:
+    """Raises LinkError, or BadSettingsError when the identity cannot be stored."""
     node = settings.node
     request = JoinRequest(
         node_name=node.name,
@@ -129,7 +131,8 @@ async def _join(token: JoinToken, settings: AgentSettings, store: IdentityStore)
         raise BadSettingsError([f"{text}; give another directory with --state-dir, or mend it"]) from error
 
 
-def _keep(state_dir: Path, values: dict[str, Any]) -> None:
+def keep_settings(state_dir: Path, values: Mapping[str, Any]) -> None:
+    """So that `run` needs no more than the state directory."""
     try:
         write_atomically(own_settings_path(state_dir), rendered(values).encode())
     except OSError as error:
@@ -151,7 +154,7 @@ def _token(token: str | None, token_file: Path | None) -> str:
     return sys.stdin.read()
 
 
-def _facing(server: str) -> str:
+def facing_address(server: str) -> str:
     """This machine's address on the way to the control plane. Connecting a datagram socket sends nothing."""
     host, _, port = server.rpartition(":")
     try:

@@ -1,10 +1,12 @@
 """`stoker-agent run`: the service itself."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import click
 
+from node_agent.cli.first_join import join_by_credential
 from node_agent.cli.options import configuration, given
 from node_agent.link.identity import IdentityStore
 from node_agent.settings import AgentSettings, BadSettingsError, load, own_settings_path
@@ -31,29 +33,36 @@ def run(
 ) -> None:
     """Run this node's engines and report to the control plane, until SIGTERM or SIGINT.
 
-    The first signal drains the engines and stops them, the second stops them at once.
+    The first signal drains the engines and stops them, the second stops them at once. SIGUSR1 ends the agent and leaves
+    the engines to the next one; SIGHUP does the same if the settings are right, and exits with 75 to be started again.
 
     Every setting is a key in the settings file ([node] name = …) and an environment variable
     (STOKER_AGENT_NODE__NAME); flags win over the environment, the environment over files.
     """
-    settings = load(
-        config,
-        given(
-            state_dir=state_dir,
-            log__format=log_format,
-            log__level=log_level,
-            server__address=server,
-            engines__python=engine_python,
-            engines__keep_on_stop=keep_engines_on_stop,
-        ),
+    flags = given(
+        state_dir=state_dir,
+        log__format=log_format,
+        log__level=log_level,
+        server__address=server,
+        engines__python=engine_python,
+        engines__keep_on_stop=keep_engines_on_stop,
     )
+
+    def complete() -> AgentSettings:
+        settings = load(config, flags)
+        require_complete(settings)
+        return settings
+
+    settings = load(config, flags)
     configure_logs(form=settings.log.format, level=settings.log.level)
+    if join_by_credential(settings, os.environ):
+        settings = load(config, flags)
     IdentityStore(settings.state_dir).load()
     require_complete(settings)
     # Imported late: the other commands need neither the supervisor nor the engines.
     from node_agent.cli.running import run_agent
 
-    ctx.exit(asyncio.run(run_agent(settings)))
+    ctx.exit(asyncio.run(run_agent(settings, complete)))
 
 
 def require_complete(settings: AgentSettings) -> None:

@@ -24,7 +24,7 @@ class InstanceLock:
 
     def __init__(self, state_dir: Path) -> None:
         self._state_dir = state_dir
-        self._path = state_dir / "agent.lock"
+        self._path = lock_path(state_dir)
         self._descriptor: int | None = None
 
     def __enter__(self) -> Self:
@@ -64,10 +64,14 @@ class InstanceLock:
         self._descriptor = None
 
 
+def lock_path(state_dir: Path) -> Path:
+    return state_dir / "agent.lock"
+
+
 def is_locked(state_dir: Path) -> bool:
     """Whether an agent runs on this state directory now."""
     try:
-        descriptor = os.open(state_dir / "agent.lock", os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(lock_path(state_dir), os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         return False
     try:
