@@ -41,6 +41,15 @@ class OperatorCalls(Protocol):
         self, *, placement_id: str = "", node: str = "", reason: str = "", dry_run: bool = False
     ) -> ActionAnswer: ...
 
+    async def restart(
+        self,
+        *,
+        placement_id: str,
+        engine_args: Iterable[str] | None = None,
+        reason: str = "",
+        dry_run: bool = False,
+    ) -> ActionAnswer: ...
+
     async def forget_node(self, node: str, *, dry_run: bool = False) -> ActionAnswer: ...
 
 
@@ -128,6 +137,11 @@ def _remove(client: OperatorCalls, request: Request, dry_run: bool) -> Awaitable
     return client.remove(placement_id=request.placement_id, reason=request.reason, dry_run=dry_run)
 
 
+def _restart(client: OperatorCalls, request: Request, dry_run: bool) -> Awaitable[ActionAnswer]:
+    """With the arguments that it has; others are given on the command line."""
+    return client.restart(placement_id=request.placement_id, reason=request.reason, dry_run=dry_run)
+
+
 def _forget(client: OperatorCalls, request: Request, dry_run: bool) -> Awaitable[ActionAnswer]:
     return client.forget_node(request.node, dry_run=dry_run)
 
@@ -147,7 +161,12 @@ ACTIONS: tuple[Action, ...] = (
         Role.OPERATOR, destructive=True, applies_to=frozenset({Topic.ENGINE}),
     ),
     Action(
-        "forget", "Forget node", "f", "Drops a node that has no placements and will not come back.", "stoker node forget",
+        "restart", "Restart", "s", "Starts the engine anew, with the arguments that it has.", "stoker restart",
+        lambda request: (request.placement_id, *_reason_words(request)), _restart,
+        Role.OPERATOR, destructive=False, applies_to=frozenset({Topic.ENGINE}),
+    ),
+    Action(
+        "forget", "Forget node", "f", "Drops a node that has no placements and is gone for good.", "stoker node forget",
         lambda request: (request.node,), _forget,
         Role.ADMIN, destructive=True, applies_to=frozenset({Topic.NODE}),
     ),

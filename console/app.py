@@ -19,6 +19,7 @@ from console.clock import utc_now
 from console.command_words import Order
 from console.dialogs.act import Hand
 from console.dialogs.command_line import CommandLine
+from console.dialogs.log_view import LogView
 from console.link.feed import Feed
 from console.messages import (
     ActionsAsked,
@@ -27,6 +28,7 @@ from console.messages import (
     ConsoleClient,
     FeedFactory,
     GoTo,
+    LogAsked,
     OnConnection,
     OnView,
     Runs,
@@ -88,8 +90,7 @@ class StokerApp(App[None]):
         for each in THEMES:
             self.register_theme(each)
         self.theme = theme_named(theme or DEFAULT_THEME) or theme or DEFAULT_THEME
-        modes = {"overview": OverviewScreen, "events": EventsScreen}
-        for name, screen in modes.items():
+        for name, screen in (("overview", OverviewScreen), ("events", EventsScreen)):
             self.add_mode(name, lambda screen=screen: screen(credentials_name, read_only=read_only))  # type: ignore[misc]
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
@@ -163,6 +164,9 @@ class StokerApp(App[None]):
 
     async def on_crumbs_mode_chosen(self, message: Crumbs.ModeChosen) -> None:
         await self.action_mode(message.mode)
+
+    def on_log_asked(self, message: LogAsked) -> None:
+        self.push_screen(LogView(message.engine_id, lambda: self.client.engine_log(message.engine_id, lines_max=1000)))
 
     def on_actions_asked(self, message: ActionsAsked) -> None:
         self.run_worker(Hand(self, message.topic, message.subject).choose(), group="hand", exclusive=True)

@@ -20,6 +20,8 @@ class ConsoleClient(OperatorCalls, Protocol):
 
     def watch(self, boot_id: str, cursor: int, on_open: Callable[[], None]) -> AsyncIterator[FleetUpdate]: ...
 
+    async def engine_log(self, engine_id: str, *, lines_max: int = 0) -> tuple[str, ...]: ...
+
     async def close(self) -> None: ...
 
 
@@ -68,6 +70,14 @@ class ActionsAsked(Message):
         super().__init__()
         self.topic = topic
         self.subject = subject
+
+
+class LogAsked(Message):
+    """Show the end of this engine's log."""
+
+    def __init__(self, engine_id: str) -> None:
+        super().__init__()
+        self.engine_id = engine_id
 
 
 class CameToFront(Message):

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 import click
 
+from console.cli.engine_facts import inside_facts, memory_facts
 from console.cli.failures import NotFoundFailure
 from console.cli.output import Column, Row, show_json, show_line, show_table
 from console.cli.parameters import output_option
 from console.cli.session import Session, pass_session
-from console.cli.shapes import engine_shape
+from console.cli.shapes_engine import engine_shape
 from console.cli.styles import ratio_cell, state_cell, trust_cell
 from console.model import format as fmt
 from console.model.fleet_view import EngineRow, FleetView
@@ -55,7 +56,7 @@ def engines(
     ]
     rows = sorted_engines(Filter(" ".join(words)).engines(chosen), sort, descending=descending)
     if output == "json":
-        show_json([engine_shape(row, view.now) for row in rows])
+        show_json([engine_shape(row, view) for row in rows])
         return
     empty = "No engine matches." if view.engines else "No engine yet. Place one: stoker place MODEL --node NODE"
     show_table(_COLUMNS, [_row(row, view) for row in rows], empty=empty)
@@ -96,7 +97,7 @@ def engine(session: Session, engine_id: str, output: str) -> None:
     if row is None:
         raise NotFoundFailure(f"There is no engine {engine_id!r}. `stoker engines` lists them.")
     if output == "json":
-        show_json(engine_shape(row, view.now))
+        show_json(engine_shape(row, view))
         return
     for name, value in _facts(row, view):
         show_line(f"{name:<16} {value}")
@@ -129,8 +130,15 @@ def _facts(engine: EngineRow, view: FleetView) -> Iterator[tuple[str, str]]:
     )
     ridge = f"ridge {fmt.intensity(engine.ridge_flops_per_byte)} ({engine.ridge_source or 'source unknown'})"
     yield "intensity", f"{fmt.intensity(point.intensity_flops_per_byte if point else None)} FLOP/byte, {ridge}"
+    yield from memory_facts(engine, view)
+    yield from inside_facts(engine, view)
     if point is not None:
-        yield "batch", f"{fmt.quantity(point.batch_tokens_per_step)} tokens per step"
+        requests = f"{fmt.quantity(point.running_count_mean)} requests"
+        yield "batch", f"{fmt.quantity(point.batch_tokens_per_step)} tokens and {requests} per step"
+        prefill, decode = point.prefill_tokens_per_second, point.decode_tokens_per_second
+        yield "computed", f"{fmt.per_second(prefill)} prefill, {fmt.per_second(decode)} decode"
+        yield "busy", f"{fmt.percent(point.busy_ratio)} of the time"
+        yield "figures from", fmt.text_or_unknown(point.source)
         prompt, generation = point.prompt_tokens_per_second, point.generation_tokens_per_second
         yield "tokens", f"{fmt.per_second(prompt)} in, {fmt.per_second(generation)} out"
         yield "prefix cache", f"{fmt.percent(point.prefix_hit_ratio)} of prompt tokens found"

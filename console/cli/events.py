@@ -109,9 +109,15 @@ def _row(event: EventRow) -> Row:
         severity_cell(event.severity),
         event.kind,
         _subject(event),
-        event.message,
+        event_text(event),
         fmt.text_or_unknown(event.actor),
     )
+
+
+def event_text(event: EventRow) -> str:
+    """What happened, to which device, and what to do about it."""
+    device = f"{event.device_id}: " if event.device_id else ""
+    return f"{device}{event.message}" + (f" Do: {event.action}" if event.action else "")
 
 
 def _subject(event: EventRow) -> str:
@@ -125,6 +131,6 @@ def _line_writer(output: str) -> Callable[[EventRow], None]:
     def show(event: EventRow) -> None:
         cell: Cell = severity_cell(event.severity)
         kind, subject = fmt.clean(event.kind), _subject(event)
-        show_line(f"{fmt.instant(event.at)}  {cell.text:<7}  {kind:<22}  {subject}  {event.message}", cell.style)
+        show_line(f"{fmt.instant(event.at)}  {cell.text:<7}  {kind:<22}  {subject}  {event_text(event)}", cell.style)
 
     return show

@@ -45,17 +45,21 @@ def forget(session: Session, name: str, dry_run: bool, yes: bool, output: str) -
     help="How long it can be used: 30m.  [default: the control plane's setting, an hour unless changed]",
 )
 @click.option("--replace", is_flag=True, help="A node of that name that exists already is replaced.")
+@click.option("--simulator", is_flag=True, help="For `stoker-agent simulate`, which speaks for many nodes.")
 @output_option
 @pass_session
-def token(session: Session, name: str, lifetime: float, replace: bool, output: str) -> None:
+def token(session: Session, name: str, lifetime: float, replace: bool, simulator: bool, output: str) -> None:
     """Make a token with which one node can join once. Only the token goes to standard output."""
     if replace and not name:
         raise click.UsageError("--replace needs --name: which node is to be replaced?")
     made = session.ask(
-        lambda client: client.create_join_token(node_name=name, lifetime_seconds=lifetime, replace=replace)
+        lambda client: client.create_join_token(
+            node_name=name, lifetime_seconds=lifetime, replace=replace, simulator=simulator
+        )
     )
     if output == "json":
-        show_json({**shape(made), "node_name": name or None, "replace": replace})
+        show_json({**shape(made), "node_name": name or None, "replace": replace, "simulator": simulator})
         return
-    click.echo(f"Works once, until {instant(made.expires_at)}. On the node: stoker-agent join", err=True)
+    command = "stoker-agent simulate" if simulator else "stoker-agent join"
+    click.echo(f"Works once, until {instant(made.expires_at)}. On the node: {command}", err=True)
     click.echo(made.token)

@@ -9,6 +9,7 @@ from console.cli.shapes import node_shape
 from console.cli.styles import node_state_cell, ratio_cell, trust_cell
 from console.model import format as fmt
 from console.model.fleet_view import FleetView, NodeRow
+from console.model.hardware import faults_of
 from console.model.overview import moment_of, node_state
 from console.model.select import NODE_SORTS, Filter, node_memory_bytes, sorted_nodes
 from console.model.summaries import Totals, totals_by_node
@@ -41,8 +42,8 @@ def nodes(session: Session, words: tuple[str, ...], sort: str, descending: bool,
 
     FILTER: words that must be found; provider:gcp in one field, !word for not.
 
-    STATE: up, or cordoned; cut off: its stream is cut; stale, then lost: no report for too long; silent: none since
-    the control plane started.
+    STATE: up, faulty (a device of it) or cordoned; cut off: its stream is cut; stale, then lost: no report for too
+    long; silent: none since the control plane started.
     """
     view = session.ask(lambda client: client.fleet())
     rows = sorted_nodes(
@@ -61,7 +62,7 @@ def _row(node: NodeRow, totals: Totals, view: FleetView) -> Row:
         node.name,
         fmt.text_or_unknown(node.provider),
         fmt.text_or_unknown(node.region),
-        node_state_cell(node_state(node, moment_of(view))),
+        _state(node, view),
         fmt.text_or_unknown(devices_text(node)),
         fmt.memory(node_memory_bytes(node)),
         f"{totals.ready}/{totals.engines}",
@@ -74,9 +75,20 @@ def _row(node: NodeRow, totals: Totals, view: FleetView) -> Row:
     )
 
 
+def _state(node: NodeRow, view: FleetView) -> Cell:
+    """With the number of its devices' faults."""
+    cell = node_state_cell(node_state(node, moment_of(view)))
+    faults = len(faults_of(node.health))
+    if not faults:
+        return cell
+    return Cell(f"{cell.text} ({faults} fault{'s' if faults > 1 else ''})", "bold red")
+
+
 def devices_text(node: NodeRow) -> str:
-    """ "8 x NVIDIA H100 80GB HBM3"; kinds apart by a comma."""
+    """ "8 x NVIDIA H100 80GB HBM3"; kinds apart by a comma. A simulated node says so, once."""
     kinds: dict[str, int] = {}
     for device in node.devices:
-        kinds[device.kind or device.device_id] = kinds.get(device.kind or device.device_id, 0) + 1
-    return ", ".join(f"{count} x {kind}" for kind, count in sorted(kinds.items()))
+        kind = device.kind.removeprefix("simulated ") or device.device_id
+        kinds[kind] = kinds.get(kind, 0) + 1
+    text = ", ".join(f"{count} x {kind}" for kind, count in sorted(kinds.items()))
+    return f"simulated {text}".rstrip() if node.simulated else text

@@ -6,6 +6,7 @@ import click
 
 from console.cli import (
     console_command,
+    engine_commands,
     engines,
     events,
     history,
@@ -13,6 +14,7 @@ from console.cli import (
     lifecycle,
     models,
     node,
+    node_commands,
     nodes,
     operator_command,
     place,
@@ -74,6 +76,11 @@ for command in (
     lifecycle.remove,
     lifecycle.drain,
     lifecycle.resume,
+    engine_commands.restart,
+    engine_commands.adapter,
+    engine_commands.logs,
+    node_commands.probe,
+    node_commands.report_interval,
     node.node,
     key.key,
     operator_command.operator,

@@ -11,7 +11,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Any
 
-from console.model.fleet_view import EngineRow, NodeRow
+from console.model.fleet_view import NodeRow
 from console.model.format import age_seconds
 from console.model.summaries import Totals
 
@@ -43,13 +43,10 @@ def shape(value: Any) -> Any:
     return value
 
 
-def engine_shape(engine: EngineRow, now: datetime | None) -> dict[str, Any]:
-    return {
-        **shape(engine),
-        "kv_used_ratio": shape(engine.kv_used_ratio),
-        "age_seconds": age_seconds(engine.last_report_at, now),
-    }
-
-
 def node_shape(node: NodeRow, now: datetime | None) -> dict[str, Any]:
-    return {**shape(node), "age_seconds": age_seconds(node.last_report_at, now)}
+    return {
+        **shape(node),
+        "health": [{**shape(row), "age_seconds": age_seconds(row.measured_at, now)} for row in node.health],
+        "memory": [{**shape(row), "age_seconds": age_seconds(row.measured_at, now)} for row in node.memory],
+        "age_seconds": age_seconds(node.last_report_at, now),
+    }

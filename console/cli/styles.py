@@ -28,6 +28,7 @@ _SEVERITIES: Mapping[Severity, str] = MappingProxyType(
 _NODE_STATES: Mapping[NodeState, str] = MappingProxyType(
     {
         NodeState.UP: "green",
+        NodeState.FAULTY: "bold red",
         NodeState.CORDONED: "yellow",
         NodeState.CUT_OFF: "yellow",
         NodeState.STALE: "yellow",

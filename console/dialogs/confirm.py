@@ -44,7 +44,7 @@ class ConfirmDialog(ModalScreen[Request | None]):
             box.border_subtitle = Content("nothing is done yet")
             with VerticalScroll(can_focus=False):
                 yield Static("", id="steps", markup=False)
-            if action.id in ("drain", "resume", "remove"):
+            if action.id in ("drain", "resume", "remove", "restart"):
                 yield Input(placeholder="why, for the others to read (may stay empty)", id="reason", compact=True)
             yield Static("", id="twin", markup=False)
             if action.destructive:

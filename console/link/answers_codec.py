@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime
 
-from console.link.codec import event_from_wire, moment, real, whole
+from console.link.codec import event_from_wire
+from console.link.fields import moment, real, whole
 from console.model import answers
 from controlplane.proto.stoker.v1 import operator_pb2
 

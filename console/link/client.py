@@ -124,6 +124,11 @@ class OperatorClient:
             await self._answer(self._stub.GetEngineHistory(request, timeout=self._timeout_seconds))
         )
 
+    async def engine_log(self, engine_id: str, *, lines_max: int = 0) -> tuple[str, ...]:
+        """The last lines, oldest first; 0: as many as the control plane gives by itself. Not yet made safe to show."""
+        request = pb.EngineLogRequest(engine_id=engine_id, lines_max=lines_max)
+        return tuple((await self._answer(self._stub.ReadEngineLog(request, timeout=self._timeout_seconds))).lines)
+
     # ---- what is done
 
     async def place(
@@ -173,6 +178,42 @@ class OperatorClient:
         request = _target(placement_id, node, 0.0, reason, dry_run)
         return await self._action(self._stub.Resume(request, timeout=self._timeout_seconds))
 
+    async def restart(
+        self,
+        *,
+        placement_id: str,
+        engine_args: Iterable[str] | None = None,
+        reason: str = "",
+        dry_run: bool = False,
+    ) -> answers.ActionAnswer:
+        """A new generation of the placement. `engine_args` None: the arguments stay as they are."""
+        request = pb.RestartRequest(
+            placement_id=placement_id,
+            replace_args=engine_args is not None,
+            engine_args=engine_args or (),
+            reason=reason,
+            dry_run=dry_run,
+        )
+        return await self._action(self._stub.Restart(request, timeout=self._timeout_seconds))
+
+    async def load_adapter(
+        self, *, placement_id: str, name: str, source: str, dry_run: bool = False
+    ) -> answers.ActionAnswer:
+        request = pb.AdapterRequest(placement_id=placement_id, name=name, source=source, dry_run=dry_run)
+        return await self._action(self._stub.LoadAdapter(request, timeout=self._timeout_seconds))
+
+    async def unload_adapter(self, *, placement_id: str, name: str, dry_run: bool = False) -> answers.ActionAnswer:
+        request = pb.AdapterRequest(placement_id=placement_id, name=name, dry_run=dry_run)
+        return await self._action(self._stub.UnloadAdapter(request, timeout=self._timeout_seconds))
+
+    async def probe_node(self, node: str, *, force: bool = False, dry_run: bool = False) -> answers.ActionAnswer:
+        request = pb.ProbeNodeRequest(node=node, force=force, dry_run=dry_run)
+        return await self._action(self._stub.ProbeNode(request, timeout=self._timeout_seconds))
+
+    async def set_report_interval(self, node: str, seconds: float, *, dry_run: bool = False) -> answers.ActionAnswer:
+        request = pb.ReportIntervalRequest(node=node, seconds=seconds, dry_run=dry_run)
+        return await self._action(self._stub.SetReportInterval(request, timeout=self._timeout_seconds))
+
     async def forget_node(self, node: str, *, dry_run: bool = False) -> answers.ActionAnswer:
         request = pb.ForgetNodeRequest(node=node, dry_run=dry_run)
         return await self._action(self._stub.ForgetNode(request, timeout=self._timeout_seconds))
@@ -193,9 +234,11 @@ class OperatorClient:
         return await self._action(self._stub.RevokeKey(request, timeout=self._timeout_seconds))
 
     async def create_join_token(
-        self, *, node_name: str = "", lifetime_seconds: float = 0.0, replace: bool = False
+        self, *, node_name: str = "", lifetime_seconds: float = 0.0, replace: bool = False, simulator: bool = False
     ) -> answers.JoinToken:
-        request = pb.CreateJoinTokenRequest(lifetime_seconds=lifetime_seconds, node_name=node_name, replace=replace)
+        request = pb.CreateJoinTokenRequest(
+            lifetime_seconds=lifetime_seconds, node_name=node_name, replace=replace, simulator=simulator
+        )
         return answers_codec.join_token_from_wire(
             await self._answer(self._stub.CreateJoinToken(request, timeout=self._timeout_seconds))
         )

@@ -6,12 +6,12 @@ and a number of an enum that this release does not know becomes "unknown", so a 
 
 from datetime import UTC, datetime
 
-from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
-
+from console.link.fields import SOURCES, moment, real, whole
+from console.link.hardware_codec import health_from_wire, memory_from_wire
+from console.link.inside_codec import bill_from_wire, inside_from_wire, residency_from_wire, shape_from_wire
 from console.model import fleet_view as rows
 from console.model.apply import FleetUpdate
-from controlplane.proto.stoker.v1 import agent_pb2, fleet_pb2, operator_pb2
+from controlplane.proto.stoker.v1 import fleet_pb2, operator_pb2
 
 _TRUSTS = {
     fleet_pb2.TRUST_FRESH: rows.Trust.FRESH,
@@ -34,34 +34,13 @@ _DESIRED_STATES = {
     operator_pb2.DESIRED_STATE_REMOVED: rows.DesiredState.REMOVED,
 }
 _SEVERITIES = {
-    agent_pb2.SEVERITY_WARNING: rows.Severity.WARNING,
-    agent_pb2.SEVERITY_ERROR: rows.Severity.ERROR,
+    fleet_pb2.SEVERITY_WARNING: rows.Severity.WARNING,
+    fleet_pb2.SEVERITY_ERROR: rows.Severity.ERROR,
 }
-_SOURCES = {
-    fleet_pb2.SOURCE_MEASURED: "measured",
-    fleet_pb2.SOURCE_CONFIGURED: "configured",
-    fleet_pb2.SOURCE_TABLE: "table",
-    fleet_pb2.SOURCE_ASSUMED: "assumed",
+_FIGURE_SOURCES = {
+    operator_pb2.FIGURE_SOURCE_PLUGIN: "plugin",
+    operator_pb2.FIGURE_SOURCE_METRICS: "metrics",
 }
-
-
-def moment(message: Message, field: str) -> datetime | None:
-    """The field's moment, aware and UTC; None when it is not set or is no date at all."""
-    if not message.HasField(field):
-        return None
-    stamp: Timestamp = getattr(message, field)
-    try:
-        return stamp.ToDatetime(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        return None
-
-
-def whole(message: Message, field: str) -> int | None:
-    return int(getattr(message, field)) if message.HasField(field) else None
-
-
-def real(message: Message, field: str) -> float | None:
-    return float(getattr(message, field)) if message.HasField(field) else None
 
 
 def update_from_wire(message: operator_pb2.FleetUpdate) -> FleetUpdate:
@@ -100,6 +79,9 @@ def node_from_wire(message: operator_pb2.Node) -> rows.NodeRow:
         clock_error_seconds=real(message, "clock_error_seconds"),
         os=message.os,
         certificate_not_after=moment(message, "certificate_not_after"),
+        health=tuple(map(health_from_wire, message.health)),
+        memory=tuple(map(memory_from_wire, message.memory)),
+        simulated=message.simulated,
     )
 
 
@@ -120,7 +102,7 @@ def _ceiling(message: fleet_pb2.Ceiling) -> rows.CeilingRow:
         dtype=message.dtype,
         flops_per_second=real(message, "flops_per_second"),
         bytes_per_second=real(message, "bytes_per_second"),
-        source=_SOURCES.get(message.source, ""),
+        source=SOURCES.get(message.source, ""),
         measured_at=moment(message, "measured_at"),
     )
 
@@ -157,10 +139,18 @@ def engine_from_wire(message: operator_pb2.Engine) -> rows.EngineRow:
         last_report_at=moment(message, "last_report_at"),
         working_point=_working_point(message.working_point) if message.HasField("working_point") else None,
         ridge_flops_per_byte=real(message, "ridge_flops_per_byte"),
-        ridge_source=_SOURCES.get(message.ridge_source, ""),
+        ridge_source=SOURCES.get(message.ridge_source, ""),
         inflight=message.inflight_count,
         routable=message.routable,
         not_routable_reason=message.not_routable_reason,
+        measured_at=moment(status, "measured_at"),
+        shape=shape_from_wire(status),
+        inside=inside_from_wire(status),
+        recompute=tuple(map(bill_from_wire, status.recompute)),
+        residency=residency_from_wire(status),
+        residency_agrees=message.residency_agrees if message.HasField("residency_agrees") else None,
+        residency_held_chunks_count=whole(message, "residency_chunks_count"),
+        adapters=tuple(status.adapters),
     )
 
 
@@ -179,6 +169,11 @@ def _working_point(message: operator_pb2.WorkingPoint) -> rows.WorkingPointRow:
         inter_token_seconds_p50=real(message, "inter_token_seconds_p50"),
         inter_token_seconds_p95=real(message, "inter_token_seconds_p95"),
         preemptions_per_second=real(message, "preemptions_per_second"),
+        source=_FIGURE_SOURCES.get(message.source, ""),
+        running_count_mean=real(message, "running_count_mean"),
+        prefill_tokens_per_second=real(message, "prefill_tokens_per_second"),
+        decode_tokens_per_second=real(message, "decode_tokens_per_second"),
+        busy_ratio=real(message, "busy_ratio"),
     )
 
 
@@ -222,6 +217,8 @@ def event_from_wire(message: operator_pb2.Event) -> rows.EventRow:
         engine_id=message.engine_id,
         model=message.model,
         actor=message.actor,
+        device_id=message.device_id,
+        action=message.action,
     )
 
 

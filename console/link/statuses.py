@@ -30,6 +30,7 @@ _NOT_OUR_OPERATOR = re.compile(
     r"TLSV1_ALERT|SSLV3_ALERT|CERTIFICATE_REQUIRED|alert (?:unknown|bad|certificate|access)", re.IGNORECASE
 )
 _UNUSABLE_FILES = "Failed to create security handshaker"
+_TOLD_BY_US = "stoker-code"  # in the metadata of an error that the control plane itself raised
 _CLOSED_AT_ONCE = "Socket closed"  # with TLS 1.3, all that one is told of a certificate that is not accepted
 
 
@@ -38,7 +39,7 @@ def link_error(
 ) -> LinkError:
     """`own_problem` says what is wrong with the operator's certificate, if anything; only asked when it may be that."""
     code, details = _code_and_details(error)
-    if code is grpc.StatusCode.UNAVAILABLE:
+    if code is grpc.StatusCode.UNAVAILABLE and not _told_by_control_plane(error):
         return _unavailable(details, server, own_problem)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return LinkError(
@@ -83,6 +84,11 @@ def _code_and_details(error: grpc.RpcError | grpc.aio.AioRpcError) -> tuple[grpc
     if isinstance(error, grpc.aio.AioRpcError):
         return error.code(), error.details() or ""
     return grpc.StatusCode.UNKNOWN, str(error)
+
+
+def _told_by_control_plane(error: grpc.RpcError | grpc.aio.AioRpcError) -> bool:
+    """It was reached, and it is something behind it that is away."""
+    return isinstance(error, grpc.aio.AioRpcError) and any(key == _TOLD_BY_US for key, _ in error.trailing_metadata())
 
 
 def _short(details: str) -> str:

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
+from console.model.hardware import DeviceHealthRow, MemoryLedgerRow
+from console.model.inside import BillRow, InsideRow, ModelShapeRow, ResidencyRow
+
 
 class Trust(Enum):
     """How far a figure can be trusted, by its age."""
@@ -81,6 +84,9 @@ class NodeRow:
     clock_error_seconds: float | None
     os: str
     certificate_not_after: datetime | None
+    health: tuple[DeviceHealthRow, ...] = ()  # of the devices that tell
+    memory: tuple[MemoryLedgerRow, ...] = ()  # likewise
+    simulated: bool = False  # no machine at all: its engines are driven by the engine model
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +106,11 @@ class WorkingPointRow:
     inter_token_seconds_p50: float | None
     inter_token_seconds_p95: float | None
     preemptions_per_second: float | None
+    source: str = ""  # plugin, metrics: who told of batch, tokens computed, FLOPs, bytes and preemptions
+    running_count_mean: float | None = None  # requests in the batch of a step
+    prefill_tokens_per_second: float | None = None  # computed, so without those found in the cache
+    decode_tokens_per_second: float | None = None
+    busy_ratio: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +148,14 @@ class EngineRow:
     inflight: int
     routable: bool
     not_routable_reason: str
+    measured_at: datetime | None = None  # when its counters were read, by its node's clock
+    shape: ModelShapeRow | None = None
+    inside: InsideRow | None = None  # None: nothing listens inside this engine
+    recompute: tuple[BillRow, ...] = ()  # of each tenant
+    residency: ResidencyRow | None = None  # None: this engine does not tell
+    residency_agrees: bool | None = None  # what the control plane holds of its prefixes adds up to what it reports
+    residency_held_chunks_count: int | None = None  # that the control plane holds
+    adapters: tuple[str, ...] = ()  # LoRA adapters that it serves beside its model
 
     @property
     def kv_used_ratio(self) -> float | None:
@@ -184,6 +203,8 @@ class EventRow:
     engine_id: str
     model: str
     actor: str
+    device_id: str = ""
+    action: str = ""  # what to do about it
 
 
 @dataclass(frozen=True, slots=True)

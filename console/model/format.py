@@ -85,6 +85,22 @@ def flops_per_second(value: float | None) -> str:
     return _with_prefix(value, "FLOP/s")
 
 
+def flops(value: float | None) -> str:
+    return _with_prefix(value, "FLOP")
+
+
+def watts(value: float | None) -> str:
+    return UNKNOWN if not _known(value) else f"{round(value)} W"
+
+
+def celsius(value: float | None) -> str:
+    return UNKNOWN if not _known(value) else f"{round(value)} °C"
+
+
+def hertz(value: float | None) -> str:
+    return _with_prefix(value, "Hz")
+
+
 def bytes_per_second(value: float | None) -> str:
     return _with_prefix(value, "B/s")
 

@@ -21,6 +21,7 @@ from console.model.fleet_view import (
     Trust,
 )
 from console.model.format import age_seconds, clean, duration, quantity
+from console.model.hardware import faults_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class NodeState(Enum):
     """How a node is, in the word that every screen and command uses for it. The first that holds, from below."""
 
     UP = "up"
+    FAULTY = "faulty"  # something is wrong with a device of it
     CORDONED = "cordoned"  # takes no new placements
     CUT_OFF = "cut off"  # its stream is cut, and its last report is young
     STALE = "stale"  # silent for longer than the daemon's stale_seconds
@@ -126,7 +128,9 @@ def node_state(row: NodeRow, moment: Moment) -> NodeState:
         return NodeState.STALE
     if not row.connected:
         return NodeState.CUT_OFF
-    return NodeState.CORDONED if row.cordoned else NodeState.UP
+    if row.cordoned:
+        return NodeState.CORDONED
+    return NodeState.FAULTY if faults_of(row.health) else NodeState.UP
 
 
 def bound(intensity: float | None, ridge: float | None) -> Bound | None:
@@ -191,6 +195,7 @@ def _server_problems(server: ServerRow | None) -> Iterator[Problem]:
 
 def _node_problems(view: FleetView, moment: Moment) -> Iterator[Problem]:
     for row in view.nodes.values():
+        yield from _fault_problems(row)
         state = node_state(row, moment)
         heard = f"last heard {duration(age_seconds(row.last_report_at, moment.now))} ago"
         if state is NodeState.SILENT:
@@ -204,6 +209,17 @@ def _node_problems(view: FleetView, moment: Moment) -> Iterator[Problem]:
         else:
             continue
         yield Problem(severity, Topic.NODE, row.name, state.value, detail, row.last_report_at)
+
+
+def _fault_problems(row: NodeRow) -> Iterator[Problem]:
+    """One for each device: its worst fault, and how many more it has."""
+    faults = faults_of(row.health)
+    for device_id in sorted({device_id for device_id, _ in faults}):
+        worst, *others = [fault for device, fault in faults if device == device_id]
+        more = f" (and {len(others)} more)" if others else ""
+        detail = f"{worst.message}{more}" + (f": {worst.action}" if worst.action else "")
+        severity = Severity.ERROR if worst.severity == "error" else Severity.WARNING
+        yield Problem(severity, Topic.NODE, row.name, f"fault {device_id}", detail, worst.since)
 
 
 def _engine_problems(view: FleetView) -> Iterator[Problem]:

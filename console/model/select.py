@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from console.model.fleet_view import EngineRow, EngineState, EventRow, NodeRow, Trust, WorkingPointRow
+from console.model.hardware import faults_of
 from console.model.overview import Moment, NodeState, node_state
 
 Row = TypeVar("Row")
@@ -174,8 +175,10 @@ def engine_fields(engine: EngineRow) -> dict[str, str]:
 
 
 def node_fields(node: NodeRow, state: NodeState) -> dict[str, str]:
-    """`state:cordoned` finds every cordoned node, also one that is stale and shown as that."""
+    """`state:cordoned` and `state:faulty` find every such node, also one that is stale and shown as that."""
     words = [state.value] if not node.cordoned or state is NodeState.CORDONED else [state.value, "cordoned"]
+    if state is not NodeState.FAULTY and faults_of(node.health):
+        words.append("faulty")
     return {
         **{name.lower(): value for name, value in node.labels.items()},
         "node": node.name,
@@ -185,6 +188,8 @@ def node_fields(node: NodeRow, state: NodeState) -> dict[str, str]:
         "state": " ".join(words),
         "trust": node.trust.value,
         "device": " ".join(sorted({device.kind for device in node.devices})),
+        "fault": " ".join(sorted({fault.kind for _, fault in faults_of(node.health)})),
+        "simulated": "yes" if node.simulated else "no",
     }
 
 
@@ -197,6 +202,8 @@ def event_fields(event: EventRow) -> dict[str, str]:
         "engine": event.engine_id,
         "model": event.model,
         "actor": event.actor,
+        "device": event.device_id,
+        "action": event.action,
     }
 
 

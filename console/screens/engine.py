@@ -12,13 +12,16 @@ from textual.widget import Widget
 
 from console.model.fleet_view import EngineRow, FleetView
 from console.model.format import clean_lines
+from console.model.ledgers import ledgers_of
 from console.model.overview import Moment, Topic, events_about
 from console.model.select import event_fields
 from console.screens.fleet_screen import FleetScreen
 from console.widgets import engine_panels
 from console.widgets.engine_columns import intensity_of
 from console.widgets.fleet_table import FleetTable
+from console.widgets.inside_panel import bill_lines, inside_lines
 from console.widgets.list_columns import EVENT_COLUMNS
+from console.widgets.memory_panel import memory_lines
 from console.widgets.panel import Panel
 from console.widgets.roofline import roof_of, roofline
 from console.widgets.spans import Line, Tone, say, span
@@ -28,14 +31,17 @@ NO_EVENTS: tuple[Line, ...] = (say("Nothing happened to it in the events kept.",
 
 class EngineScreen(FleetScreen):
     AUTO_FOCUS = "#body"
-    VERTICAL_BREAKPOINTS: list[tuple[int, str]] | None = [(0, "-short"), (36, "-tall")]  # noqa: RUF012 - as Textual declares it
+    VERTICAL_BREAKPOINTS: list[tuple[int, str]] | None = [(0, "-short"), (52, "-tall")]  # noqa: RUF012 - as Textual declares it
     HORIZONTAL_BREAKPOINTS: list[tuple[int, str]] | None = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012 - as Textual declares it
     HELP_LINES = (
         "KV cache: tokens held by live requests; cached but idle blocks do not count as held.",
         "Roofline: ● is the engine now. Below the slope memory limits it, below the flat roof compute; ┊ is the ridge.",
         "Both axes of it are logarithmic.",
+        "Memory: █ weights ▓ KV cache ▒ activations and graphs ░ others ─ free. Headroom: what KV could still be given.",
+        "Inside: what the plug-in in the engine tells. Without it, or when it is degraded, figures are of /metrics.",
+        "Recomputed: tokens that had been cached here, were evicted, and were computed again.",
         "Latencies: ● is the median, ┫ the 95th percentile, on a logarithmic line.",
-        "The log is the last that a failed engine wrote.",
+        "The log is the last that a failed engine wrote; l reads more of it from its node, also while it runs.",
     )
 
     def __init__(self, engine_id: str, credentials_name: str, *, read_only: bool) -> None:
@@ -49,10 +55,13 @@ class EngineScreen(FleetScreen):
         with VerticalScroll(id="body"), Container(id="grid"):
             with Vertical(classes="side"):
                 yield Panel("KV cache", id="kv")
+                yield Panel("Memory of its devices", id="memory")
                 yield Panel("Batch", id="batch")
                 yield Panel("Latency", id="latency")
             with Vertical(classes="side"):
                 yield Panel("Roofline, of one device", id="roof")
+                yield Panel("Inside", id="inside")
+                yield Panel("Recomputed, since it was evicted", id="bill")
                 yield Panel("Engine", id="identity")
         with Horizontal(id="below"):
             with VerticalScroll(id="logbox") as box:
@@ -70,12 +79,17 @@ class EngineScreen(FleetScreen):
         if row is None:
             self._panel("headline").show_lines([say(f"There is no engine {self.engine_id}.", Tone.WARN)])
             return
-        head = engine_panels.headline(row, moment)
+        node = view.nodes.get(row.node)
+        head = engine_panels.headline(row, moment, simulated=node is not None and node.simulated)
         if gone:
             head.append(say("○ It is gone from the fleet; this is what was known last.", Tone.WARN))
         width = self._panel("kv").content_size.width or 50
         self._panel("headline").show_lines(head)
         self._panel("kv").show_lines(engine_panels.kv_lines(row, width))
+        ledgers = ledgers_of(row, node)
+        self._panel("memory").show_lines(memory_lines(ledgers, row.engine_id, moment, width))
+        self._panel("inside").show_lines(inside_lines(row, moment))
+        self._panel("bill").show_lines(bill_lines(row))
         self._panel("batch").show_lines(engine_panels.batch_lines(row))
         self._panel("latency").show_lines(engine_panels.latency_lines(row, width))
         self._panel("identity").show_lines(engine_panels.identity_lines(row, moment))

@@ -67,12 +67,20 @@ def _whole(event: EventRow) -> list[Line]:
     symbol, word, tone = SEVERITY_LOOKS[event.severity]
     about = "  ".join(
         f"{label} {value}"
-        for label, value in (("engine", event.engine_id), ("node", event.node), ("model", event.model))
+        for label, value in (
+            ("engine", event.engine_id),
+            ("node", event.node),
+            ("device", event.device_id),
+            ("model", event.model),
+        )
         if value
     )
-    return [
+    lines: list[Line] = [
         (span(f"{symbol} {word}  ", tone), span(event.kind, Tone.STRONG), span(f"  {instant(event.at)}", Tone.DIM),
          span(f"  by {event.actor or UNKNOWN}", Tone.DIM)),
         say(about or UNKNOWN, Tone.DIM),
         say(event.message),
     ]  # fmt: skip
+    if event.action:
+        lines.append((span("do: ", Tone.DIM), span(event.action, Tone.STRONG)))
+    return lines

@@ -15,7 +15,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Footer, Input
 
-from console.messages import ActionsAsked, CameToFront, GoTo
+from console.messages import ActionsAsked, CameToFront, GoTo, LogAsked
 from console.model.fleet_view import FleetView
 from console.model.overview import Moment, Topic
 from console.widgets.fleet_table import FleetTable
@@ -27,6 +27,7 @@ MODES: tuple[tuple[str, str], ...] = (("overview", "Overview"), ("events", "Even
 class FleetScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "act", "Act"),
+        Binding("l", "log", "Log"),
         Binding("slash", "filter", "Filter", key_display="/"),
         Binding("escape", "back", "Back"),
     ]
@@ -125,6 +126,13 @@ class FleetScreen(Screen[None]):
     def action_act(self) -> None:
         target = self.pointed
         self.post_message(ActionsAsked(*(target or (Topic.SERVER, ""))))
+
+    def action_log(self) -> None:
+        topic, subject = self.pointed or (Topic.SERVER, "")
+        if topic is Topic.ENGINE:
+            self.post_message(LogAsked(subject))
+        else:
+            self.notify("Point to an engine: its log is what l shows.", timeout=4)
 
     # ---- filter and back
 

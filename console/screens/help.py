@@ -25,6 +25,7 @@ KEYS: tuple[tuple[str, str], ...] = (
     ("↑ ↓ j k g G", "move; PgUp PgDn Home End too; the mouse works"),
     ("Enter", "open what the cursor is on;  Esc  goes back"),
     ("a", "what can be done with it: nothing happens before you saw what will"),
+    ("l", "the end of an engine's log, read from its node"),
     ("/", "filter the table: words, patterns, !not, field:word"),
     (":", "go to a screen, an engine or a node by name; Tab completes"),
     ("Ctrl-P", "command palette"),

@@ -10,11 +10,13 @@ from textual.widget import Widget
 
 from console.model.fleet_view import EngineRow, EventRow, FleetView, NodeRow
 from console.model.format import UNKNOWN, duration, instant, seconds, text_or_unknown
+from console.model.hardware import DeviceHealthRow
 from console.model.overview import Moment, Topic, events_about, is_stale
 from console.model.select import engine_fields, event_fields
 from console.screens.fleet_screen import FleetScreen
 from console.widgets.engine_columns import COLUMNS as ENGINE_COLUMNS
 from console.widgets.fleet_table import FleetTable
+from console.widgets.health_columns import HEALTH_COLUMNS, fault_lines, health_fields
 from console.widgets.list_columns import (
     CEILING_COLUMNS,
     EVENT_COLUMNS,
@@ -34,10 +36,12 @@ HERE = tuple(column for column in ENGINE_COLUMNS if column.key not in ("node", "
 
 class NodeScreen(FleetScreen):
     AUTO_FOCUS = "#engines"
+    VERTICAL_BREAKPOINTS: list[tuple[int, str]] | None = [(0, "-short"), (30, "-tall")]  # noqa: RUF012 - as Textual declares it
     HORIZONTAL_BREAKPOINTS: list[tuple[int, str]] | None = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012 - as Textual declares it
     HELP_LINES = (
         "Devices: one line per dtype. Reaches and moves are the two roofs, their ratio is the ridge.",
         "Their source: measured on this device, configured by a person, the vendor's table, or assumed.",
+        "How they do: shown with 30 lines or more. ECC: errors corrected, uncorrected, and rows remapped.",
         "Placements: what is wanted here beside what the node told; ◐ means that the latest change is not carried out yet.",
     )
 
@@ -54,6 +58,8 @@ class NodeScreen(FleetScreen):
             yield FleetTable(
                 CEILING_COLUMNS, fields=_ceiling_fields, empty=_nothing("No device was told."), id="devices"
             )
+        yield FleetTable(HEALTH_COLUMNS, fields=health_fields, empty=_nothing("No device tells how it does."),
+                         id="health")  # fmt: skip
         yield FleetTable(HERE, fields=engine_fields, is_old=is_stale, sort="engine", empty=_nothing("No engine here."),
                          id="engines")  # fmt: skip
         yield FleetTable(PLACEMENT_COLUMNS, fields=_placement_fields, sort="placement",
@@ -75,11 +81,12 @@ class NodeScreen(FleetScreen):
             lines.append(say("○ It is gone from the fleet; this is what was known last.", Tone.WARN))
         if row.cordoned:
             lines.append((span("cordoned: ", Tone.DIM), span(row.cordon_reason or "no reason was given")))
-        headline.show_lines(lines)
+        headline.show_lines([*lines, *fault_lines(row.health)])
         self.query_one("#facts", Panel).show_lines(_facts(row, moment))
         here = {key: engine for key, engine in view.engines.items() if engine.node == self.node_name}
         happened = events_about(view, node=self.node_name)
         self._fill("devices", "Devices, what they reach", ceiling_lines(row.devices), moment)
+        self._fill("health", "How they do", {health.device_id: health for health in row.health}, moment)
         self._fill("engines", "Engines", here, moment)
         wanted = placement_lines(view, self.node_name)
         self._fill("placements", "Placements, desired and observed", wanted, moment)
@@ -89,12 +96,16 @@ class NodeScreen(FleetScreen):
         self,
         name: str,
         title: str,
-        rows: dict[str, EngineRow] | dict[str, PlacementLine] | dict[str, CeilingLine] | dict[str, EventRow],
+        rows: dict[str, EngineRow]
+        | dict[str, PlacementLine]
+        | dict[str, CeilingLine]
+        | dict[str, EventRow]
+        | dict[str, DeviceHealthRow],
         moment: Moment,
     ) -> None:
         table = self.query_one(f"#{name}", FleetTable)
         table.show_rows(rows, moment)
-        table.entitle(title, None if name == "devices" else len(rows))
+        table.entitle(title, None if name in ("devices", "health") else len(rows))
 
     @property
     def subject(self) -> tuple[Topic, str] | None:
@@ -108,11 +119,13 @@ def _headline(row: NodeRow, moment: Moment) -> Line:
     where = " · ".join(text_or_unknown(part) for part in (row.provider, row.region, row.zone))
     return (
         *node_state(row, moment),
-        span("    ", Tone.DIM),
-        span(row.name, Tone.STRONG),
-        span(f"  {devices_in_words(row.devices)}", Tone.PLAIN),
-        span(f"  {where}    last report ", Tone.DIM),
+        span("    last report ", Tone.DIM),
         *age_and_trust(row, moment, 20),
+        span("  ", Tone.DIM),
+        span(row.name, Tone.STRONG),
+        span("  simulated" if row.simulated else "", Tone.WARN),
+        span(f"  {devices_in_words(row.devices)}", Tone.PLAIN),
+        span(f"  {where}", Tone.DIM),
     )
 
 

@@ -24,17 +24,19 @@ _TTFT_SCALE = (0.01, 30.0, "10 ms", "30 s")  # seconds: the ends of the picture,
 _GAP_SCALE = (0.001, 1.0, "1 ms", "1 s")
 
 
-def headline(row: EngineRow, moment: Moment) -> list[Line]:
+def headline(row: EngineRow, moment: Moment, *, simulated: bool) -> list[Line]:
     where = " · ".join(text_or_unknown(part) for part in (row.provider, row.region))
     first: Line = (
         *engine_state(row, moment),
         span(f" for {duration(_passed(row, moment))}" if row.state_since else "", Tone.DIM),
-        span("    serves ", Tone.DIM),
+        span("    figures ", Tone.DIM),
+        *age_and_trust(row, moment, 20),
+        span("  serves ", Tone.DIM),
         span(row.model, Tone.STRONG),
         span("  on ", Tone.DIM),
         span(text_or_unknown(row.node), Tone.STRONG),
-        span(f"  {where}    figures ", Tone.DIM),
-        *age_and_trust(row, moment, 20),
+        span("  simulated" if simulated else "", Tone.WARN),
+        span(f"  {where}", Tone.DIM),
     )
     lines = [first]
     if row.state in (EngineState.FAILED, EngineState.BACKING_OFF):
@@ -43,6 +45,8 @@ def headline(row: EngineRow, moment: Moment) -> list[Line]:
         lines.append((span(row.reason or "no reason was given", tone), span(again, Tone.DIM)))
     elif why(row):
         lines.append(say(why(row), Tone.WARN))
+    elif row.reason and row.state is EngineState.READY:
+        lines.append(say(row.reason, Tone.WARN))  # a newer generation that was refused
     if is_stale(row, moment):
         lines.append(say("○ These figures are the last known, not the present ones.", Tone.WARN))
     return lines

@@ -31,6 +31,7 @@ from console.model.fulfilment import Fulfilment, fulfilment
 from console.model.overview import Moment, Problem
 from console.widgets.bars import bar_with_percent, known_or_dash
 from console.widgets.columns import Column
+from console.widgets.node_columns import kind_in_words
 from console.widgets.spans import CROSS, Line, Tone, elided, say, span
 from console.widgets.states import DESIRED_LOOKS, SEVERITY_LOOKS, engine_state, in_words
 
@@ -103,12 +104,19 @@ def _event_subject(row: EventRow, _moment: Moment, width: int) -> Line:
     return say(elided(row.engine_id or row.node or row.model, width) or UNKNOWN, Tone.STRONG)
 
 
+def _event_message(row: EventRow, _moment: Moment, _width: int) -> Line:
+    """The device first; what to do about it last, where there is room."""
+    device: Line = (span(f"{row.device_id} ", Tone.STRONG),) if row.device_id else ()
+    action: Line = (span(f"  do: {row.action}", Tone.DIM),) if row.action else ()
+    return (*device, span(row.message), *action)
+
+
 EVENT_COLUMNS: tuple[Column[EventRow], ...] = (
     Column("at", "time", _event_time, 11, 0),
     Column("severity", "", lambda row, _, width: _severity(row, width), 1, 1),
     Column("kind", "kind", lambda row, *_: say(row.kind, SEVERITY_LOOKS[row.severity][2]), 17, 3, grow=4),
     Column("subject", "about", _event_subject, 18, 2, grow=12),
-    Column("message", "message", lambda row, *_: say(row.message), 20, 1, grow=300),
+    Column("message", "message", _event_message, 20, 1, grow=300),
     Column("actor", "by", lambda row, _, width: say(elided(row.actor, width), Tone.DIM), 12, 4, grow=8),
 )  # fmt: skip
 
@@ -207,7 +215,7 @@ def _source(line: CeilingLine, _moment: Moment, _width: int) -> Line:
 
 CEILING_COLUMNS: tuple[Column[CeilingLine], ...] = (
     Column("device", "device", lambda line, *_: _once(line, line.device.device_id, Tone.STRONG), 8, 0, grow=4),
-    Column("kind", "kind", lambda line, _, width: _once(line, elided(line.device.kind, width)), 16, 9, grow=12),
+    Column("kind", "kind", lambda line, _, width: _once(line, elided(kind_in_words(line.device.kind), width)), 16, 9, grow=12),
     Column("memory", "memory", lambda line, *_: _once(line, memory(line.device.memory_bytes)), 9, 7, right=True),
     Column("driver", "driver", lambda line, *_: _once(line, text_or_unknown(line.device.driver_version), Tone.DIM), 11, 11),
     Column("capability", "compute", lambda line, *_: _once(line, text_or_unknown(line.device.compute_capability), Tone.DIM),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from console.model.fleet_view import DeviceRow, FleetView, NodeRow
 from console.model.format import UNKNOWN, clean, memory, quantity, text_or_unknown
+from console.model.hardware import faults_of
 from console.model.overview import Moment, NodeState, is_stale, node_state
 from console.model.select import node_fields, node_memory_bytes
 from console.model.summaries import Totals, totals_by_node
@@ -39,12 +40,29 @@ def line_is_stale(line: NodeLine, moment: Moment) -> bool:
     return is_stale(line.node, moment)
 
 
+def kind_in_words(kind: str) -> str:
+    """The vendor's name without the vendor. That a node is simulated is said of the node, not of its devices again."""
+    return clean(kind).removeprefix("simulated ").removeprefix("NVIDIA ").removeprefix("AMD Instinct ")
+
+
 def devices_in_words(devices: tuple[DeviceRow, ...]) -> str:
-    """How many of which, by the vendor's name without the vendor."""
+    """How many of which."""
     if not devices:
         return UNKNOWN
-    kinds = Counter(clean(device.kind).removeprefix("NVIDIA ").removeprefix("AMD Instinct ") for device in devices)
+    kinds = Counter(kind_in_words(device.kind) for device in devices)
     return ", ".join(f"{count}{CROSS} {kind}" for kind, count in kinds.items())
+
+
+def _devices(line: NodeLine, _moment: Moment, width: int) -> Line:
+    """A simulated node says so first: nobody is to take it for a machine."""
+    text = devices_in_words(line.node.devices)
+    return say(elided(f"simulated {text}" if line.node.simulated else text, width))
+
+
+def _state(line: NodeLine, _moment: Moment, _width: int) -> Line:
+    """A node that is shown as something else, and has a faulty device, is marked."""
+    mark = (span(f" {CROSS}", Tone.BAD),) if line.state is not NodeState.FAULTY and faults_of(line.node.health) else ()
+    return (*in_words(NODE_LOOKS[line.state]), *mark)
 
 
 def _engines(line: NodeLine, _moment: Moment, _width: int) -> Line:
@@ -62,7 +80,7 @@ def _why(line: NodeLine, _moment: Moment, _width: int) -> Line:
 COLUMNS: tuple[Column[NodeLine], ...] = (
     Column("node", "node", lambda line, _, width: say(elided(line.node.name, width), Tone.STRONG), 16, 0, grow=16,
            order=lambda line: line.node.name, sort_key="N"),
-    Column("state", "state", lambda line, *_: in_words(NODE_LOOKS[line.state]), 10, 1),
+    Column("state", "state", _state, 10, 1, grow=2),
     Column("kv", "KV cache", lambda line, _, width: bar_with_percent(line.totals.kv_used_ratio, width), 11, 3, grow=22,
            right=True, order=lambda line: line.totals.kv_used_ratio, sort_key="K"),
     Column("running", "run", lambda line, *_: known_or_dash(quantity(line.totals.running)), 4, 9, right=True,
@@ -74,8 +92,7 @@ COLUMNS: tuple[Column[NodeLine], ...] = (
            order=lambda line: line.node.provider, sort_key="P"),
     Column("region", "region", lambda line, *_: say(text_or_unknown(line.node.region)), 14, 7, grow=6,
            order=lambda line: line.node.region, sort_key="C"),
-    Column("devices", "devices", lambda line, _, width: say(elided(devices_in_words(line.node.devices), width)), 18, 8,
-           grow=16),
+    Column("devices", "devices", _devices, 18, 8, grow=16),
     Column("age", "age  ", lambda line, moment, width: age_and_trust(line.node, moment, width), 8, 2, grow=8, right=True),
     Column("memory", "memory", lambda line, *_: known_or_dash(memory(node_memory_bytes(line.node))), 9, 12, right=True,
            order=lambda line: node_memory_bytes(line.node)),

@@ -96,6 +96,8 @@ def _drawn_roof(low: float, high: float, bottom: float, top: float, width: int, 
 
 def _axis(roof: Roof, ridge_at: int, width: int) -> Line:
     name = f"ridge {intensity(roof.ridge)}"
-    left = fitted(say("memory-bound", Tone.DIM), max(0, ridge_at - len(name) // 2))
-    rest = width - max(0, ridge_at - len(name) // 2) - len(name)
-    return (*left, span(name, Tone.PLAIN), *fitted(say("compute-bound", Tone.DIM), max(0, rest), right=True))
+    before = max(0, ridge_at - len(name) // 2)
+    after = max(0, width - before - len(name))
+    left = fitted(say("memory-bound" if before > len("memory-bound") else "", Tone.DIM), before)
+    right = fitted(say("compute-bound" if after > len("compute-bound") else "", Tone.DIM), after, right=True)
+    return (*left, span(name, Tone.PLAIN), *right)

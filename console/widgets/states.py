@@ -29,6 +29,7 @@ ENGINE_LOOKS: Mapping[EngineState, Look] = MappingProxyType(
 NODE_LOOKS: Mapping[NodeState, Look] = MappingProxyType(
     {
         NodeState.UP: ("●", "up", Tone.GOOD),
+        NodeState.FAULTY: (CROSS, "faulty", Tone.BAD),
         NodeState.CORDONED: ("∅", "cordoned", Tone.WARN),
         NodeState.CUT_OFF: ("○", "cut off", Tone.WARN),
         NodeState.STALE: ("○", "stale", Tone.WARN),

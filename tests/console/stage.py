@@ -31,6 +31,7 @@ class FakeClient:
             ("Send it no new requests.", "Wait for 50 requests.", "Stop it."), ("p-1",), changed=True
         )
         self.error: LinkError | None = None
+        self.logs: dict[str, tuple[str, ...]] = {}
         self.closed = False
 
     @property
@@ -78,6 +79,21 @@ class FakeClient:
         self, *, placement_id: str = "", node: str = "", reason: str = "", dry_run: bool = False
     ) -> ActionAnswer:
         return await self._called("resume", placement_id=placement_id, node=node, reason=reason, dry_run=dry_run)
+
+    async def restart(
+        self,
+        *,
+        placement_id: str,
+        engine_args: Iterable[str] | None = None,
+        reason: str = "",
+        dry_run: bool = False,
+    ) -> ActionAnswer:
+        return await self._called("restart", placement_id=placement_id, reason=reason, dry_run=dry_run)
+
+    async def engine_log(self, engine_id: str, *, lines_max: int = 0) -> tuple[str, ...]:
+        if self.error is not None:
+            raise self.error
+        return self.logs.get(engine_id, ())
 
     async def forget_node(self, node: str, *, dry_run: bool = False) -> ActionAnswer:
         return await self._called("forget_node", node=node, dry_run=dry_run)

@@ -37,6 +37,7 @@ def test_a_sound_fleet_has_no_problem() -> None:
 def test_a_bad_night_worst_first_then_newest() -> None:
     assert found(fleet.mixed()) == [
         (Severity.ERROR, Topic.ENGINE, "llama-3-70b@gcp-2", "failed"),
+        (Severity.ERROR, Topic.NODE, "oci-2", "fault hip:0"),
         (Severity.WARNING, Topic.NODE, "crusoe-3", "stale"),
         (Severity.WARNING, Topic.ENGINE, "mistral-small@oci-3", "backing off"),
     ]
@@ -131,6 +132,6 @@ def test_events_of_a_node_are_those_of_its_engines_too() -> None:
 
 def test_quiet_since_and_the_oldest_report() -> None:
     assert quiet_since(fleet.small()) is None
-    assert quiet_since(fleet.mixed()) == fleet.ago(42)
+    assert quiet_since(fleet.mixed()) == fleet.ago(9)
     assert oldest_report_seconds(fleet.small(), MOMENT) == 1.0
     assert oldest_report_seconds(fleet.unknown(), MOMENT) is None

@@ -36,6 +36,8 @@ class Received:
     reports: list[agent_pb2.Report] = field(default_factory=list)
     outcomes: list[agent_pb2.CommandOutcome] = field(default_factory=list)
     events: list[agent_pb2.NodeEvent] = field(default_factory=list)
+    residency: list[agent_pb2.ResidencyUpdate] = field(default_factory=list)
+    logs: list[agent_pb2.LogLines] = field(default_factory=list)
     joins: list[agent_pb2.JoinRequest] = field(default_factory=list)
     renewals: list[agent_pb2.RenewCertificateRequest] = field(default_factory=list)
 
@@ -133,6 +135,10 @@ class FakeControlPlane(agent_pb2_grpc.AgentServiceServicer, agent_pb2_grpc.Enrol
                     self.received.reports.append(message.report)
                 case "event":
                     self.received.events.append(message.event)
+                case "residency":
+                    self.received.residency.append(message.residency)
+                case "log_lines":
+                    self.received.logs.append(message.log_lines)
                 case "outcome":
                     self.received.outcomes.append(message.outcome)
                     if self.acknowledges:

@@ -35,6 +35,7 @@ class World:
         self.sick = False  # /health answers 503
         self.hidden: list[str] = []  # metrics that are not told
         self.metrics: str | None = None  # told instead of metrics
+        self.adapters: dict[str, str] = {}
         self.exit: int | None = None
         self.log: str | None = None
         self.stir = threading.Condition()
@@ -52,7 +53,15 @@ def main() -> None:
     parser.add_argument("--fake-child", action="store_true")
     parser.add_argument("--fake-ignore-term", action="store_true")
     parser.add_argument("--fake-pooling", action="store_true")
+    parser.add_argument("--fake-trial", action="store_true")
+    parser.add_argument("--fake-refused", action="store_true")
+    parser.add_argument("--enable-lora", action="store_true")
     options, _ = parser.parse_known_args()
+    if options.fake_refused:
+        say("usage: and eight hundred lines more")
+        parser.error("unrecognized arguments: --fake-refused")
+    if options.fake_trial:
+        sys.exit(0)
     say("(APIServer pid=1) INFO 11-22 14:19:10 [x.py:1] non-default args: {}")
     if options.fake_exit is not None:
         say("ValueError: the fake was told to die \x1b[31mat once\x1b[0m")
@@ -95,7 +104,9 @@ class Handler(BaseHTTPRequestHandler):
             case "/version":
                 self.answer_json({"version": "9.8.7"})
             case "/v1/models":
-                self.answer_json({"data": [{"id": self.options.served_model_name, "max_model_len": 2048}]})
+                model = self.options.served_model_name
+                adapters = [{"id": name, "parent": model} for name in self.world.adapters]
+                self.answer_json({"data": [{"id": model, "max_model_len": 2048, "parent": None}, *adapters]})
             case "/metrics":
                 self.answer(200, (metrics(self.world) if self.world.metrics is None else self.world.metrics).encode())
             case path if path in self.served():
@@ -109,8 +120,23 @@ class Handler(BaseHTTPRequestHandler):
             self.obey(body)
         elif self.path in self.served():
             self.complete(body)
+        elif self.path in ("/v1/load_lora_adapter", "/v1/unload_lora_adapter") and self.adaptable():
+            self.adapt(body)
         else:
             self.answer(404, b"")
+
+    def adaptable(self) -> bool:
+        return self.options.enable_lora and os.environ.get("VLLM_ALLOW_RUNTIME_LORA_UPDATING") == "1"
+
+    def adapt(self, body: dict[str, Any]) -> None:
+        name, known = body["lora_name"], self.world.adapters
+        if self.path == "/v1/unload_lora_adapter":
+            self.answer(200 if known.pop(name, None) else 404, b"")
+        elif "broken" in body["lora_path"]:
+            self.answer(500, b'{"error": {"message": "its rank is 999,\\nwhich is more than 16"}}')
+        else:
+            known[name] = body["lora_path"]
+            self.answer(200, b"Success")
 
     def served(self) -> tuple[str, ...]:
         return ("/v1/embeddings",) if self.options.fake_pooling else ("/v1/completions", "/v1/chat/completions")

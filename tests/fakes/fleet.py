@@ -17,6 +17,9 @@ from console.model.fleet_view import (
     Severity,
     Trust,
 )
+from console.model.hardware import FaultRow
+from console.model.inside import BillRow, InsideRow, InsideState
+from tests.fakes.fleet_inside import fallen_off, hot
 from tests.fakes.fleet_rows import (
     CLOUDS,
     HOSTILE,
@@ -152,6 +155,17 @@ def _night() -> tuple[EventRow, ...]:
         event(5, 136, Severity.ERROR, "engine_failed", "CUDA out of memory at start", engine_id="llama-3-70b@gcp-2"),
         event(6, 42, Severity.WARNING, "node_stale", "no report for 15 s", node="crusoe-3", actor="system"),
         event(7, 12, Severity.INFO, "engine_draining", "ana: kernel update", node="azure-1", actor="operator:ana"),
+        event(
+            8,
+            9,
+            Severity.ERROR,
+            "device_fault",
+            "XID 79: the GPU has fallen off the bus",
+            node="oci-2",
+            device_id="hip:0",
+            action="Drain the node, power-cycle it.",
+            actor="agent:oci-2",
+        ),
     ]
     return tuple(rows)
 
@@ -209,6 +223,12 @@ def _spoil(sound: FleetView) -> FleetView:
     nodes["crusoe-3"] = replace(nodes["crusoe-3"], trust=Trust.STALE, last_report_at=ago(42), connected=False)
     nodes["oci-1"] = replace(nodes["oci-1"], trust=Trust.AGEING, last_report_at=ago(6))
     nodes["aws-2"] = replace(nodes["aws-2"], cordoned=True, cordon_reason="ana: fan tray")
+    first, *others = nodes["oci-2"].health
+    broken = replace(first, faults=(fallen_off(), hot()), throttle_reasons=("hw_thermal",), temperature_celsius=88.0)
+    nodes["oci-2"] = replace(nodes["oci-2"], health=(replace(broken, ecc_uncorrected_count=3), *others))
+    nodes["crusoe-2"] = replace(nodes["crusoe-2"], simulated=True)
+    degraded = InsideRow(InsideState.DEGRADED, "no perf_stats in this vLLM", "0.1.0", None, None, 12)
+    engines[of("aws-1")] = replace(engines[of("aws-1")], inside=degraded, residency_agrees=False)
     made = view(list(nodes.values()), list(engines.values()), sound.events)
     gcp_2 = made.placements[of("gcp-2")]
     return replace(made, placements={**made.placements, gcp_2.placement_id: replace(gcp_2, generation=3)})
@@ -219,6 +239,10 @@ def hostile() -> FleetView:
     random = Random(3)  # noqa: S311 - sample data
     host = node(HOSTILE, HOSTILE, HOSTILE, "NVIDIA L40S", 1, zone=HOSTILE, os=HOSTILE, labels={HOSTILE: HOSTILE})
     host = replace(host, agent_version=HOSTILE, cordoned=True, cordon_reason=HOSTILE)
+    sick = replace(
+        host.health[0], throttle_reasons=(HOSTILE,), faults=(FaultRow(HOSTILE, "error", HOSTILE, HOSTILE, NOW),)
+    )
+    host = replace(host, health=(sick,))
     host = replace(host, devices=(replace(host.devices[0], kind=HOSTILE, driver_version=HOSTILE),))
     base = node("base", "gcp", "x", "NVIDIA L40S", 1)
     bad = engine(
@@ -235,8 +259,22 @@ def hostile() -> FleetView:
         engine_version=HOSTILE,
         not_routable_reason=HOSTILE,
         routable=False,
+        inside=InsideRow(InsideState.DEGRADED, HOSTILE, HOSTILE, None, NOW, 1),
+        recompute=(BillRow(HOSTILE, 1, None, None, "measured"),),
+        adapters=(HOSTILE,),
     )
-    happened = event(1, 30, Severity.ERROR, HOSTILE, HOSTILE, node=HOSTILE, engine_id=bad.engine_id, actor=HOSTILE)
+    happened = event(
+        1,
+        30,
+        Severity.ERROR,
+        HOSTILE,
+        HOSTILE,
+        node=HOSTILE,
+        engine_id=bad.engine_id,
+        actor=HOSTILE,
+        device_id=HOSTILE,
+        action=HOSTILE,
+    )
     words = server(gateway_state=HOSTILE, gateway_address=HOSTILE, caller_name=HOSTILE, version=HOSTILE)
     return view([host], [bad], (happened,), words)
 

@@ -23,6 +23,7 @@ from console.model.fleet_view import (
     Trust,
     WorkingPointRow,
 )
+from tests.fakes import fleet_inside
 
 NOW = datetime(2026, 3, 14, 3, 12, 7, tzinfo=UTC)
 HOSTILE = "\x1b]8;;https://evil.example\x07[red]pwn[/]\x1b[2J\x1b[31m\u202eevil\r\n[@click=app.quit]x[/]"
@@ -107,6 +108,7 @@ def node(name: str, provider: str, region: str, kind: str, device_count: int, **
         clock_error_seconds=0.012,
         os="Ubuntu 24.04, Linux 6.8",
         certificate_not_after=NOW + timedelta(days=6),
+        health=tuple(fleet_inside.health(device(index, kind)) for index in range(device_count)),
     )
     return replace(row, **changes)  # type: ignore[arg-type]
 
@@ -131,6 +133,11 @@ def working_point(random: Random, load: float, ridge: float) -> WorkingPointRow:
         inter_token_seconds_p50=round(gap, 4),
         inter_token_seconds_p95=round(gap * random.uniform(1.5, 4), 4),
         preemptions_per_second=0.0 if load < 0.9 else 0.3,
+        source="plugin",
+        running_count_mean=round(110 * load, 1),
+        prefill_tokens_per_second=round(batch * 22, 1),
+        decode_tokens_per_second=round(batch * 9, 1),
+        busy_ratio=min(1.0, round(0.3 + 0.8 * load, 2)),
     )
 
 
@@ -174,6 +181,13 @@ def engine(random: Random, host: NodeRow, model: str, load: float, **changes: ob
         inflight=round(124 * load),
         routable=True,
         not_routable_reason="",
+        measured_at=ago(1.5),
+        shape=fleet_inside.shape(),
+        inside=fleet_inside.inside(load),
+        recompute=fleet_inside.bills(load),
+        residency=fleet_inside.residency(load),
+        residency_agrees=True,
+        residency_held_chunks_count=fleet_inside.residency(load).chunks_count,
     )
     return replace(row, **changes)  # type: ignore[arg-type]
 
@@ -209,6 +223,8 @@ def event(event_id: int, seconds_ago: float, severity: Severity, kind: str, mess
         engine_id=subject.get("engine_id", ""),
         model=subject.get("model", ""),
         actor=subject.get("actor", "system"),
+        device_id=subject.get("device_id", ""),
+        action=subject.get("action", ""),
     )
 
 
@@ -224,13 +240,17 @@ def view(
         boot_id="boot-1",
         cursor=100,
         now=NOW,
-        nodes={row.name: row for row in nodes},
+        nodes={row.name: _with_ledgers(row, engines) for row in nodes},
         engines={row.engine_id: row for row in engines},
         placements={row.engine_id: placement(row) for row in engines},
         models={name: model(name, [row for row in engines if row.model == name]) for name in names},
         events=events,
         server=the_server or server(),
     )
+
+
+def _with_ledgers(host: NodeRow, engines: list[EngineRow]) -> NodeRow:
+    return replace(host, memory=fleet_inside.ledgers(host, [row for row in engines if row.node == host.name]))
 
 
 def model(name: str, engines: list[EngineRow]) -> ModelRow:

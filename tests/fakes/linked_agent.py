@@ -6,10 +6,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from node_agent.clock import SystemClock
+from node_agent.inside.residency import EngineResidency
 from node_agent.link.enrolment import Joined, JoinRequest, join
 from node_agent.link.epoch_file import EpochFile
 from node_agent.link.identity import IdentityStore
 from node_agent.link.join_token import parse_join_token
+from node_agent.link.owed_file import OwedFile
+from node_agent.link.residency_pump import ResidencyPump
 from node_agent.link.session_runner import SessionRunner
 from node_agent.session.backoff import BackoffPolicy
 from node_agent.session.facts import Device
@@ -36,16 +39,19 @@ class Agent:
         self.engines = FakeEngines()
         self.devices: tuple[Device, ...] = (Device("cpu:0", "a CPU", "cpu"),)
         self.statuses: list[str] = []
+        self.residencies: list[EngineResidency] = []
         self.runner = SessionRunner(
             address=plane.address,
             policy=SessionPolicy("0.1.0", "boot-1", "linux", BackoffPolicy(0.02, 0.1, 0.2)),
             store=store,
             epochs=EpochFile(state_dir),
+            owed=OwedFile(state_dir),
             engines=self.engines,
             devices=lambda: self.devices,
             clock=CLOCK,
             draw=random.Random(7).random,  # noqa: S311 - spreads retries
             on_status=self.statuses.append,
+            residency=ResidencyPump(lambda: self.residencies, period_seconds=0.02),
         )
 
 

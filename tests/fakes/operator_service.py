@@ -30,7 +30,8 @@ from tests.fakes.certificates import TestAuthority
 
 _ROLES = ("viewer", "operator", "admin")
 _REQUIRED = {
-    **dict.fromkeys(("Place", "Remove", "Drain", "Resume"), "operator"),
+    **dict.fromkeys(("Place", "Remove", "Drain", "Resume", "Restart", "LoadAdapter", "UnloadAdapter"), "operator"),
+    **dict.fromkeys(("ProbeNode", "SetReportInterval"), "operator"),
     **dict.fromkeys(("ForgetNode", "CreateKey", "ListKeys", "RevokeKey", "CreateJoinToken", "CreateOperator"), "admin"),
 }
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -43,11 +44,12 @@ class FakeOperatorService(operator_pb2_grpc.OperatorServiceServicer):
         self.calls: list[tuple[str, Message]] = []
         self.keys: list[KeyRow] = []
         self.history: list[EngineHistoryRow] = []
+        self.logs: dict[str, list[str]] = {}  # by engine
         self.authority = TestAuthority()
         self.port = 0
         self.watchers = 0
         self._held: set[str] = set()
-        self._failures: dict[str, tuple[grpc.StatusCode, str]] = {}
+        self._failures: dict[str, tuple[grpc.StatusCode, str, tuple[tuple[str, str], ...]]] = {}
         self._views = {view.cursor: view}
         self._changed = asyncio.Condition()
         self._server: grpc.aio.Server | None = None
@@ -99,9 +101,9 @@ class FakeOperatorService(operator_pb2_grpc.OperatorServiceServicer):
         async with self._changed:
             await self._changed.wait_for(lambda: self.watchers >= count)
 
-    def fail(self, method: str, code: grpc.StatusCode, details: str) -> None:
-        """Every call of this method, until `mend`."""
-        self._failures[method] = code, details
+    def fail(self, method: str, code: grpc.StatusCode, details: str, *, stoker_code: str = "") -> None:
+        """Every call of this method, until `mend`. With `stoker_code` as the control plane's own errors are told."""
+        self._failures[method] = code, details, (("stoker-code", stoker_code),) if stoker_code else ()
 
     def hold(self, method: str) -> None:
         """Calls of this method get no answer, until `mend`."""
@@ -197,6 +199,34 @@ class FakeOperatorService(operator_pb2_grpc.OperatorServiceServicer):
     async def Resume(self, request: pb.TargetRequest, context: Context) -> pb.ActionResponse:  # noqa: N802
         return await self._target("Resume", request, context)
 
+    async def Restart(self, request: pb.RestartRequest, context: Context) -> pb.ActionResponse:  # noqa: N802
+        return await self._on_placement("Restart", request, context, f"Restart {request.placement_id}.")
+
+    async def LoadAdapter(self, request: pb.AdapterRequest, context: Context) -> pb.ActionResponse:  # noqa: N802
+        step = f"Load {request.name} from {request.source} into {request.placement_id}."
+        return await self._on_placement("LoadAdapter", request, context, step)
+
+    async def UnloadAdapter(self, request: pb.AdapterRequest, context: Context) -> pb.ActionResponse:  # noqa: N802
+        step = f"Unload {request.name} from {request.placement_id}."
+        return await self._on_placement("UnloadAdapter", request, context, step)
+
+    async def ProbeNode(self, request: pb.ProbeNodeRequest, context: Context) -> pb.ActionResponse:  # noqa: N802
+        return await self._act("ProbeNode", request, context, f"Probe {request.node}.")
+
+    async def SetReportInterval(  # noqa: N802
+        self, request: pb.ReportIntervalRequest, context: Context
+    ) -> pb.ActionResponse:
+        step = f"{request.node} reports every {request.seconds:g} s."
+        return await self._act("SetReportInterval", request, context, step)
+
+    async def ReadEngineLog(  # noqa: N802
+        self, request: pb.EngineLogRequest, context: Context
+    ) -> pb.EngineLogResponse:
+        await self._enter("ReadEngineLog", request, context)
+        if request.engine_id not in self.view.engines:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"There is no engine {request.engine_id!r}.")
+        return pb.EngineLogResponse(lines=self.logs.get(request.engine_id, [])[-(request.lines_max or 200) :])
+
     async def ForgetNode(self, request: pb.ForgetNodeRequest, context: Context) -> pb.ActionResponse:  # noqa: N802
         return await self._act("ForgetNode", request, context, f"Forget node {request.node}.")
 
@@ -231,6 +261,14 @@ class FakeOperatorService(operator_pb2_grpc.OperatorServiceServicer):
             ca_pem=self.authority.ca_pem,
             not_after=wire.stamp(self.view.now),
         )
+
+    async def _on_placement(
+        self, method: str, request: pb.RestartRequest | pb.AdapterRequest, context: Context, step: str
+    ) -> pb.ActionResponse:
+        if request.placement_id not in self.view.placements:
+            self.calls.append((method, request))
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"There is no placement {request.placement_id!r}.")
+        return await self._act(method, request, context, step, request.placement_id)
 
     async def _target(self, method: str, request: pb.TargetRequest, context: Context) -> pb.ActionResponse:
         subject = f"placement {request.placement_id}" if request.placement_id else f"node {request.node}"

@@ -4,18 +4,20 @@ Also `diff`: the update that leads from one view to the next.
 """
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
 from typing import TypeVar
 
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from console.model import answers
+from console.model import answers, hardware, inside
 from console.model import fleet_view as rows
 from console.model.apply import FleetUpdate
-from controlplane.proto.stoker.v1 import agent_pb2, fleet_pb2, operator_pb2
+from controlplane.proto.stoker.v1 import fleet_pb2, operator_pb2
 
 Row = TypeVar("Row")
+M = TypeVar("M", bound=Message)
 
 
 def stamp(at: datetime | None) -> Timestamp | None:
@@ -110,6 +112,70 @@ def _node(row: rows.NodeRow) -> operator_pb2.Node:
         clock_error_seconds=row.clock_error_seconds,
         os=row.os,
         certificate_not_after=stamp(row.certificate_not_after),
+        health=map(_health, row.health),
+        memory=map(_memory, row.memory),
+        simulated=row.simulated,
+    )
+
+
+def _same_names(kind: type[M], row: object) -> M:
+    """A message whose fields are called as the row's; what is None is left unset."""
+    values = {each.name: getattr(row, each.name) for each in fields(row)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in values.items() if value is not None})
+
+
+def _source(value: str) -> int:
+    return _number(fleet_pb2.Source, "SOURCE", value)
+
+
+def _inside(row: inside.InsideRow) -> fleet_pb2.EngineInside:
+    return fleet_pb2.EngineInside(
+        state=_number(fleet_pb2.InsideState, "INSIDE_STATE", row.state.value),  # type: ignore[arg-type]
+        note=row.note,
+        plugin_version=row.plugin_version,
+        steps=_same_names(fleet_pb2.StepTotals, row.steps) if row.steps else None,
+        measured_at=stamp(row.measured_at),
+        records_dropped_total=row.records_dropped_total,
+    )
+
+
+def _bill(row: inside.BillRow) -> fleet_pb2.RecomputeBill:
+    return _same_names(fleet_pb2.RecomputeBill, replace(row, seconds_source=_source(row.seconds_source)))  # type: ignore[arg-type]
+
+
+def _health(row: hardware.DeviceHealthRow) -> fleet_pb2.DeviceHealth:
+    faults = (
+        fleet_pb2.Fault(
+            kind=fault.kind,
+            severity=_number(fleet_pb2.Severity, "SEVERITY", fault.severity),  # type: ignore[arg-type]
+            message=fault.message,
+            action=fault.action,
+            since=stamp(fault.since),
+        )
+        for fault in row.faults
+    )
+    plain = replace(row, measured_at=stamp(row.measured_at), faults=tuple(faults))  # type: ignore[arg-type]
+    return _same_names(fleet_pb2.DeviceHealth, plain)
+
+
+def _memory(row: hardware.MemoryLedgerRow) -> fleet_pb2.MemoryLedger:
+    return fleet_pb2.MemoryLedger(
+        device_id=row.device_id,
+        measured_at=stamp(row.measured_at),
+        total_bytes=row.total_bytes,
+        portions=(
+            fleet_pb2.MemoryPortion(
+                use=_number(fleet_pb2.MemoryUse, "MEMORY_USE", each.use),  # type: ignore[arg-type]
+                bytes=each.bytes,
+                source=_source(each.source),  # type: ignore[arg-type]
+                engine_id=each.engine_id,
+            )
+            for each in row.portions
+        ),
+        headroom=(
+            _same_names(fleet_pb2.KvHeadroom, replace(each, source=_source(each.source)))  # type: ignore[arg-type]
+            for each in row.headroom
+        ),
     )
 
 
@@ -162,6 +228,12 @@ def _engine(row: rows.EngineRow) -> operator_pb2.Engine:
             preemptions_total=row.preemptions_total,
             requests_finished_total=row.requests_finished_total,
         ),
+        measured_at=stamp(row.measured_at),
+        shape=_same_names(fleet_pb2.ModelShape, row.shape) if row.shape else None,
+        inside=_inside(row.inside) if row.inside else None,
+        recompute=map(_bill, row.recompute),
+        residency=_same_names(fleet_pb2.ResidencySummary, row.residency) if row.residency else None,
+        adapters=row.adapters,
     )
     return operator_pb2.Engine(
         status=status,
@@ -176,6 +248,8 @@ def _engine(row: rows.EngineRow) -> operator_pb2.Engine:
         inflight_count=row.inflight,
         routable=row.routable,
         not_routable_reason=row.not_routable_reason,
+        residency_agrees=row.residency_agrees,
+        residency_chunks_count=row.residency_held_chunks_count,
     )
 
 
@@ -194,6 +268,11 @@ def _working_point(row: rows.WorkingPointRow) -> operator_pb2.WorkingPoint:
         inter_token_seconds_p50=row.inter_token_seconds_p50,
         inter_token_seconds_p95=row.inter_token_seconds_p95,
         preemptions_per_second=row.preemptions_per_second,
+        source=_number(operator_pb2.FigureSource, "FIGURE_SOURCE", row.source),  # type: ignore[arg-type]
+        running_count_mean=row.running_count_mean,
+        prefill_tokens_per_second=row.prefill_tokens_per_second,
+        decode_tokens_per_second=row.decode_tokens_per_second,
+        busy_ratio=row.busy_ratio,
     )
 
 
@@ -230,13 +309,15 @@ def event_to_wire(row: rows.EventRow) -> operator_pb2.Event:
     return operator_pb2.Event(
         event_id=row.event_id,
         at=stamp(row.at),
-        severity=_number(agent_pb2.Severity, "SEVERITY", row.severity.value),  # type: ignore[arg-type]
+        severity=_number(fleet_pb2.Severity, "SEVERITY", row.severity.value),  # type: ignore[arg-type]
         kind=row.kind,
         message=row.message,
         node=row.node,
         engine_id=row.engine_id,
         model=row.model,
         actor=row.actor,
+        device_id=row.device_id,
+        action=row.action,
     )
 
 

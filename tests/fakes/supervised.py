@@ -15,6 +15,7 @@ import httpx
 
 from node_agent.engines.engine import EngineAccess, Launch
 from node_agent.engines.vllm import VllmEngine, VllmSettings
+from node_agent.inside.sockets import InsideSockets
 from node_agent.session.facts import EngineSpec, EngineStatus, NodeEvent
 from node_agent.supervisor.policy import SupervisorPolicy
 from node_agent.supervisor.process import session_members
@@ -42,9 +43,13 @@ class FakeClock:
 class FakeVllm(VllmEngine):
     """vLLM in everything but the program that is started."""
 
-    def launch(self, port: int) -> Launch:
-        real = super().launch(port)
+    def launch(self, port: int, inside: InsideSockets | None = None) -> Launch:
+        real = super().launch(port, inside)
         return replace(real, command=(sys.executable, str(FAKE_ENGINE), *real.command[3:]))
+
+    def trial(self) -> Launch:
+        started = self.launch(1)
+        return replace(started, command=(*started.command, "--fake-trial"))
 
 
 def engine_spec(engine_id: str = "one", *args: str, generation: int = 1, model: str = "tiny") -> EngineSpec:

@@ -151,3 +151,38 @@ async def test_what_is_typed_wrong(run: Stoker) -> None:
         result = await run(*words.split())
         assert result.exit_code == 2, words
         assert result.stdout == ""
+
+
+async def test_a_restart_replaces_arguments_only_when_some_are_given(service: FakeOperatorService, run: Stoker) -> None:
+    assert (await run("restart", PLACEMENT, "--yes", "--", "--max-model-len", "9")).exit_code == 0
+    assert (await run("restart", PLACEMENT, "--yes", "--reason", "leak")).exit_code == 0
+    assert (await run("restart", PLACEMENT, "--yes", "--no-args")).exit_code == 0
+    assert (await run("restart", PLACEMENT, "--yes", "--no-args", "--", "-x")).exit_code == 2
+    asked = [(request.replace_args, list(request.engine_args)) for request in service.requests("Restart")]
+    assert asked == [(True, ["--max-model-len", "9"]), (False, []), (True, [])]
+    assert (await run("restart", "nobody", "--yes")).exit_code == 3
+
+
+async def test_adapters_probes_and_intervals_are_passed_on(service: FakeOperatorService, run: Stoker) -> None:
+    assert (await run("adapter", "load", PLACEMENT, "law", "/lora/law")).exit_code == 0
+    assert (await run("adapter", "unload", PLACEMENT, "law", "--yes")).exit_code == 0
+    assert (await run("adapter", "unload", PLACEMENT, "law")).exit_code == 2
+    assert (await run("probe", "aws-1", "--force", "--yes")).exit_code == 0
+    assert (await run("report-interval", "aws-1", "0.5", "--dry-run")).exit_code == 0
+    assert (await run("report-interval", "aws-1", "61")).exit_code == 2
+    loaded, probed = service.requests("LoadAdapter")[0], service.requests("ProbeNode")[0]
+    assert (loaded.name, loaded.source) == ("law", "/lora/law")
+    assert (probed.node, probed.force) == ("aws-1", True)
+    assert [(request.seconds, request.dry_run) for request in service.requests("SetReportInterval")] == [(0.5, True)]
+
+
+async def test_a_log_is_shown_without_anything_that_steers_the_terminal(
+    service: FakeOperatorService, run: Stoker
+) -> None:
+    service.role = "viewer"
+    service.logs[PLACEMENT] = ["one", "two \x1b[31mred", "three"]
+    shown = await run("logs", PLACEMENT, "-n", "2")
+    assert (shown.exit_code, len(shown.stdout.splitlines()), "\x1b" in shown.stdout) == (0, 2, False)
+    told = json.loads((await run("logs", PLACEMENT, "-o", "json")).stdout)
+    assert (told["engine_id"], len(told["lines"])) == (PLACEMENT, 3)
+    assert (await run("logs", "nobody")).exit_code == 3

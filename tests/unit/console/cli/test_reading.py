@@ -8,17 +8,19 @@ from typing import Any
 import pytest
 
 from console.model.answers import EngineHistoryRow
+from console.model.format import UNKNOWN
 from tests.fakes import fleet
 from tests.fakes.operator_service import FakeOperatorService
 from tests.unit.console.cli.conftest import Stoker
 
 READING = ("status", "nodes", "engines", "models", "placements", "events", "history engines", "key list")
 ENGINE_KEYS = (
-    "age_seconds context_tokens_max device_ids dtype endpoint engine_id engine_version generation_tokens_total "
-    "inflight_count kv_capacity_tokens kv_used_ratio kv_used_tokens last_report_at log_tail model node "
-    "not_routable_reason preemptions_total prompt_tokens_total provider reason region requests_finished_total "
-    "restart_count retry_at ridge_flops_per_byte ridge_source routable running_count stage state state_since trust "
-    "waiting_count working_point"
+    "adapters age_seconds context_tokens_max device_ids dtype endpoint engine_id engine_version "
+    "generation_tokens_total inflight_count inside intensity kv_capacity_tokens kv_headroom kv_used_ratio "
+    "kv_used_tokens last_report_at log_tail measured_at memory model node not_routable_reason preemptions_total "
+    "prompt_tokens_total provider reason recompute region requests_finished_total residency residency_agrees "
+    "residency_held_chunks_count restart_count retry_at ridge ridge_flops_per_byte ridge_source routable "
+    "running_count shape stage state state_since trust waiting_count working_point"
 )
 
 
@@ -75,6 +77,61 @@ async def test_engines_as_json_have_a_stable_shape(run: Stoker) -> None:
     assert (failed["kv_used_ratio"], failed["working_point"], failed["age_seconds"] > 0) == (None, None, True)
     assert failed["state_since"] == "2026-03-14T03:09:51.000Z"
     assert failed["log_tail"][-1].startswith("of which")
+
+
+async def test_an_engines_memory_intensity_and_bill_say_source_and_age(
+    service: FakeOperatorService, run: Stoker
+) -> None:
+    await service.show(fleet.small())
+    engine = (await _json(run, "engines", "--node", "gcp-1"))[0]
+    for name, source in (("intensity", "plugin"), ("ridge", "measured"), ("kv_headroom", "measured")):
+        assert engine[name]["source"] == source
+        assert engine[name]["measured_at"].endswith("Z")
+        assert engine[name]["age_seconds"] > 0
+    assert engine["recompute"]["tokens_total"] == sum(each["tokens_total"] for each in engine["recompute"]["tenants"])
+    assert (engine["recompute"]["source"], engine["recompute"]["age_seconds"] > 0) == ("measured", True)
+    [ledger] = engine["memory"]
+    assert sum(portion["bytes"] for portion in ledger["portions"]) == ledger["total_bytes"]
+    assert {portion["source"] for portion in ledger["portions"]} == {"measured"}
+    assert ledger["headroom"][0]["tokens"] == engine["kv_headroom"]["tokens"] > 0
+    # The node's clock is 12 ms ahead: that is no part of the age.
+    assert (ledger["device_id"], round(ledger["age_seconds"], 3)) == ("cuda:0", 4.012)
+
+
+async def test_what_an_engine_does_not_tell_is_null_and_a_dash(service: FakeOperatorService, run: Stoker) -> None:
+    await service.show(fleet.unknown())
+    [engine] = await _json(run, "engines")
+    nothing = ("inside", "intensity", "ridge", "kv_headroom", "recompute", "residency", "residency_agrees", "shape")
+    assert {engine[name] for name in nothing} == {None}
+    assert engine["memory"] == []
+    shown = (await run("engine", "some-model@mystery-1")).stdout
+    assert f"{'memory':<16} {UNKNOWN}" in shown
+    assert "nothing listens inside" in shown
+
+
+async def test_faults_are_seen_where_nodes_are_listed(run: Stoker) -> None:
+    [node] = await _json(run, "nodes", "state:faulty")
+    assert node["name"] == "oci-2"
+    [xid, hot] = node["health"][0]["faults"]
+    assert (xid["severity"], hot["severity"], "power-cycle" in xid["action"]) == ("error", "warning", True)
+    assert (node["health"][0]["age_seconds"], node["memory"][0]["age_seconds"]) == (4.0, 4.0)
+    assert "faulty (2 faults)" in (await run("nodes", "oci-2")).stdout
+
+
+async def test_a_simulated_node_is_called_so_once(service: FakeOperatorService, run: Stoker) -> None:
+    view = fleet.mixed()
+    node = view.nodes["crusoe-2"]
+    devices = tuple(replace(device, kind="simulated NVIDIA L40S") for device in node.devices)
+    await service.show(replace(view, nodes={**view.nodes, node.name: replace(node, devices=devices)}))
+    assert [each["name"] for each in await _json(run, "nodes", "simulated:yes")] == ["crusoe-2"]
+    shown = (await run("nodes", "crusoe-2")).stdout
+    assert f"simulated {len(devices)} x NVIDIA L40S" in shown
+
+
+async def test_one_engine_tells_its_memory_and_its_bill(run: Stoker) -> None:
+    shown = (await run("engine", "bge-m3@gcp-1")).stdout
+    for words in ("KV headroom", "weights (measured)", "active, plug-in 0.1.0", "acme: ", "chunks resident"):
+        assert words in shown, shown
 
 
 async def test_engines_as_a_table(service: FakeOperatorService, run: Stoker) -> None:

@@ -147,13 +147,14 @@ async def test_following_events_outlives_the_control_plane_and_ends_with_an_inte
             known = [json.loads(await process.stdout.readline())["event_id"] for _ in service.view.events]
             await service.until_watched()
             await service.stop()
-            happened = fleet.event(8, 1, Severity.ERROR, "engine_failed", "again", node="gcp-1")
+            next_id = 1 + max(event.event_id for event in service.view.events)
+            happened = fleet.event(next_id, 1, Severity.ERROR, "engine_failed", "again", node="gcp-1")
             await service.show(replace(service.view, events=(*service.view.events, happened)))
             await service.start()
             following = json.loads(await process.stdout.readline())
             process.send_signal(signal.SIGINT)
             rest, stderr = await process.communicate()
     assert known == [event.event_id for event in fleet.mixed().events]
-    assert (following["event_id"], following["severity"]) == (8, "error")
+    assert (following["event_id"], following["severity"]) == (next_id, "error")
     assert (process.returncode, rest) == (0, b"")
     assert b"Traceback" not in stderr

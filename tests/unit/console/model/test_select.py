@@ -54,7 +54,7 @@ def test_filters() -> None:
     assert Filter("nosuchfield:x").engines(engines) == []
     assert [row.name for row in Filter("state:cordoned").nodes(VIEW.nodes.values(), moment_of(VIEW))] == ["aws-2"]
     assert len(Filter("pool:chat").nodes(VIEW.nodes.values(), moment_of(VIEW))) == len(VIEW.nodes)
-    assert [row.kind for row in Filter("severity:error").events(VIEW.events)] == ["engine_failed"]
+    assert [row.kind for row in Filter("severity:error").events(VIEW.events)] == ["engine_failed", "device_fault"]
 
 
 def test_nodes_are_found_by_the_word_of_their_state_and_by_a_cordon_that_another_hides() -> None:
@@ -65,7 +65,7 @@ def test_nodes_are_found_by_the_word_of_their_state_and_by_a_cordon_that_another
 
     assert found("state:stale") == ["crusoe-3"]
     assert found("state:cut") == found("state:cordoned") == ["aws-2"]
-    assert found("!state:up") == ["aws-2", "crusoe-3"]
+    assert found("!state:up") == ["oci-2", "aws-2", "crusoe-3"]
     assert found("state:lost") == []
 
 
