@@ -67,7 +67,7 @@ is_fresh() {
 }
 endef
 
-.PHONY: help setup setup-vllm demo demo-check test check style types layers stubs proto bench-gateway bench-gateway-vllm bench-daemon screenshots \
+.PHONY: help setup setup-vllm demo demo-check test check style types layers stubs proto bench-gateway bench-gateway-vllm bench-daemon bench-agent deb screenshots \
         lock clean clean-all
 
 help: ## show this list
@@ -177,6 +177,15 @@ bench-gateway-vllm: setup setup-vllm ## the same over a real vLLM engine
 
 bench-daemon: setup setup-vllm ## measure what an idle daemon costs, and how soon a killed one is right again
 	@exec $(VENV)/bin/python -m bench.daemon
+
+bench-simulation: setup ## measure how many simulated nodes one process reports for on one core
+	@exec $(VENV)/bin/python -m bench.simulated_nodes
+
+bench-agent: setup setup-vllm ## measure what the agent costs beside a busy engine, and its plug-ins inside it
+	@exec $(VENV)/bin/python -m bench.agent
+
+deb: setup ## build the Debian package of the agent, into dist/
+	@exec $(VENV)/bin/python deploy/debian/build.py dist
 
 screenshots: TOTAL := 3
 screenshots: setup setup-vllm ## draw the console over the demonstration, into docs/images

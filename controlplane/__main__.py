@@ -169,7 +169,8 @@ def token() -> None:
 )
 @click.option("--name", default="", help="Only a node of this name can use it. [default: any]")
 @click.option("--replace", is_flag=True, help="With --name: the node takes the place of the one that is there.")
-def token_create(sources: Sources, lifetime: float, name: str, *, replace: bool) -> None:
+@click.option("--simulator", is_flag=True, help="For `stoker-agent simulate`, which speaks for many nodes.")
+def token_create(sources: Sources, lifetime: float, name: str, *, replace: bool, simulator: bool) -> None:
     """Print a token with which one node can join, once."""
     settings = sources.load().settings
 
@@ -178,7 +179,7 @@ def token_create(sources: Sources, lifetime: float, name: str, *, replace: bool)
         service = CreateJoinToken(
             database, authority, SystemClock(), lambda: settings.fleet.join_token_lifetime_seconds
         )
-        made = await service(_local_operator(), lifetime, name, replace=replace)
+        made = await service(_local_operator(), lifetime, name, replace=replace, simulator=simulator)
         click.echo(f"good once, until {made.expires_at:%Y-%m-%d %H:%M:%S} UTC", err=True)
         click.echo(made.token)
 

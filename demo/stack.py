@@ -78,6 +78,7 @@ class Stack:
     say: Say = lambda line: print(line, flush=True)
     sample_seconds: float = 1.0
     settings: dict[str, str] = field(default_factory=dict)  # further STOKER_CONTROLPLANE_* variables
+    agent_settings: dict[str, dict[str, str]] = field(default_factory=dict)  # by node: further STOKER_AGENT_* variables
 
     def __post_init__(self) -> None:
         self.grpc_port, self.enrolment_port, self.gateway_port = free_ports(3)
@@ -172,6 +173,7 @@ class Stack:
             "STOKER_AGENT_ENGINES__PORT_LAST": str(first + 19),
             "STOKER_AGENT_ENGINES__DRAIN_SECONDS_MAX": "20",
             "STOKER_AGENT_LOG__FORMAT": "console",
+            **self.agent_settings.get(node.name, {}),
         }
 
     def probe(self, node: DemoNode) -> Any:

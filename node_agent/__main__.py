@@ -6,9 +6,11 @@ import click
 
 from node_agent import __version__
 from node_agent.cli import exit_codes
+from node_agent.cli.doctor import doctor
 from node_agent.cli.join import join
 from node_agent.cli.probe import probe
 from node_agent.cli.run import run
+from node_agent.cli.simulate import simulate
 from node_agent.cli.status import status
 from node_agent.errors import AgentError
 
@@ -33,9 +35,11 @@ def version() -> None:
     click.echo(f"stoker-agent {__version__}")
 
 
+main.add_command(doctor)
 main.add_command(join)
 main.add_command(probe)
 main.add_command(run)
+main.add_command(simulate)
 main.add_command(status)
 
 if __name__ == "__main__":

@@ -39,6 +39,18 @@ class EngineUnreachableError(AgentError):
     code = "engine_unreachable"
 
 
+class EngineNotHereError(AgentError):
+    """This node knows no such engine, or it is not in the state that the command needs."""
+
+    code = "engine_not_here"
+
+
+class AdapterError(AgentError):
+    """The engine, or the agent for it, refuses an adapter."""
+
+    code = "adapter_refused"
+
+
 class MetricsError(AgentError):
     """The engine answered, but what it sent are not metrics."""
 
@@ -49,3 +61,9 @@ class ProbeError(AgentError):
     """A probe of the hardware failed or gave no figures."""
 
     code = "probe_failed"
+
+
+class ProbeRefusedError(ProbeError):
+    """A measurement would disturb, or be disturbed by, what runs on this node now."""
+
+    code = "probe_refused"

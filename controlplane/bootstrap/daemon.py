@@ -184,7 +184,13 @@ class _Daemon:
 
         async def forget(now: datetime) -> None:
             keep = self._live.now.history
-            await forget_old_history.run(self._database, keep.samples_retention_days, keep.events_retention_days, now)
+            await forget_old_history.run(
+                self._database,
+                keep.samples_retention_days,
+                keep.events_retention_days,
+                keep.requests_retention_hours,
+                now,
+            )
 
         renew = functools.partial(
             renew_own_certificates.run, parts.authority, parts.hosts, parts.gateway.files.write_static

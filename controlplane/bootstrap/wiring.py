@@ -25,7 +25,11 @@ from controlplane.runtime.agent_sessions import AgentSessions
 from controlplane.runtime.event_log import EventLog
 from controlplane.runtime.fleet_store import FleetStore
 from controlplane.runtime.inflight import Inflight
+from controlplane.runtime.log_requests import LogRequests
+from controlplane.runtime.prefix_index import PrefixIndex
 from controlplane.runtime.tasks import TaskScope
+from controlplane.services.admit_simulated import AdmitSimulated
+from controlplane.services.change_adapters import ChangeAdapters
 from controlplane.services.check_operator import CheckOperator
 from controlplane.services.create_join_token import CreateJoinToken
 from controlplane.services.create_key import CreateKey
@@ -37,16 +41,23 @@ from controlplane.services.enrol_node import EnrolNode
 from controlplane.services.finish_request import FinishRequest
 from controlplane.services.forget_node import ForgetNode
 from controlplane.services.forget_placements import ForgetPlacements
+from controlplane.services.ingest_records import IngestRecords
 from controlplane.services.ingest_reports import IngestReports
+from controlplane.services.ingest_residency import IngestResidency
 from controlplane.services.list_keys import ListKeys
 from controlplane.services.place_model import PlaceModel
+from controlplane.services.probe_node import ProbeNode
 from controlplane.services.publish_endpoints import PublishEndpoints
 from controlplane.services.query_history import QueryHistory
+from controlplane.services.read_engine_log import ReadEngineLog
 from controlplane.services.reconcile_fleet import ReconcileFleet
 from controlplane.services.record_history import RecordHistory
 from controlplane.services.renew_certificate import RenewCertificate
+from controlplane.services.restart_engine import RestartEngine
 from controlplane.services.restore_fleet import Remembered
 from controlplane.services.revoke_key import RevokeKey
+from controlplane.services.send_to_node import SendToNode
+from controlplane.services.set_report_interval import SetReportInterval
 from controlplane.services.stop_placement import StopPlacement
 from controlplane.services.watch_fleet import WatchFleet
 from controlplane.storage.batch_writer import BatchWriter
@@ -61,6 +72,7 @@ class Parts:
     """What the daemon starts and stops."""
 
     store: FleetStore
+    prefixes: PrefixIndex
     watch: WatchFleet
     history: RecordHistory
     desired: DesiredState
@@ -87,7 +99,8 @@ def wire(
     events = EventLog(remembered.events, remembered.last_event_id, event_rows.add)
     fleet = settings.fleet
     store = FleetStore(clock, TrustThresholds(fleet.fresh_seconds, fleet.stale_seconds, fleet.lost_seconds))
-    sessions, inflight = AgentSessions(), Inflight()
+    sessions, inflight, prefixes = AgentSessions(), Inflight(), PrefixIndex()
+    residency = IngestResidency(prefixes, store, clock)
     revoked = set(remembered.revoked_key_ids)
     desired = DesiredState(database, store)
 
@@ -104,6 +117,7 @@ def wire(
     store.subscribe(history.on_change)
     store.subscribe(finish.on_change)
     store.subscribe(reconcile.on_change)
+    store.subscribe(residency.on_change)
     watch = WatchFleet(boot_id, store, events, lambda: (gateway.state, samples.dropped_total, event_rows.dropped_total))
 
     def on_desired(changed: Desired) -> None:
@@ -132,12 +146,18 @@ def wire(
     node_lifetime = lambda: live.now.fleet.node_certificate_lifetime_seconds  # noqa: E731 - used twice, reads live
     enrol = EnrolNode(database, authority, clock, node_lifetime, on_desired)
     renew = RenewCertificate(database, authority, clock, node_lifetime, on_desired)
+    logs, send = LogRequests(), SendToNode(sessions, database, events, clock)
     use_cases = OperatorUseCases(
         watch=watch,
         history=QueryHistory(database),
         server=DescribeServer(facts, vitals),
         place=PlaceModel(desired, store, events, clock),
         stop=StopPlacement(desired, store, inflight, events, clock, lambda: live.now.gateway.drain_seconds_max),
+        restart=RestartEngine(desired, store, events, clock),
+        adapters=ChangeAdapters(desired, store, events, clock),
+        probe=ProbeNode(sessions, store, send),
+        report_interval=SetReportInterval(sessions, store, send),
+        engine_log=ReadEngineLog(sessions, store, logs),
         forget=ForgetNode(desired, store, sessions, events, clock),
         create_key=CreateKey(database, signer, clock),
         list_keys=ListKeys(database),
@@ -151,9 +171,13 @@ def wire(
         ca_pem=authority.ca_pem,
     )
     ingest = IngestReports(store, sessions, inflight, events, clock)
-    agents = AgentService(sessions, ingest, lambda: store.snapshot, terms, renew, tasks, clock)
+    admit = AdmitSimulated(desired, lambda: store.snapshot.desired, clock)
+    records = IngestRecords(store, events, database, tasks, clock)
+    agents = AgentService(
+        sessions, ingest, records, residency, lambda: store.snapshot, terms, renew, admit, logs, tasks, clock
+    )
     calls = OperatorCalls(CheckOperator(database, clock, remembered.operator_serials))
-    operators = OperatorService(use_cases, calls, WatchCodec(boot_id, inflight, clock), clock)
+    operators = OperatorService(use_cases, calls, WatchCodec(boot_id, inflight, prefixes.held, clock), clock)
 
     hosts = settings.server.hosts
     own = authority.server_credentials(hosts, now)
@@ -164,6 +188,5 @@ def wire(
         host, settings.server.enrolment_port, read_pem, EnrolmentService(enrol, sessions.forget)
     )
     store.apply_now(DesiredChanged(remembered.desired), SummariesRestored(remembered.summaries))
-    return Parts(
-        store, watch, history, desired, (samples, event_rows, summaries), gateway, main, enrolment, authority, hosts
-    )
+    rows = (samples, event_rows, summaries)
+    return Parts(store, prefixes, watch, history, desired, rows, gateway, main, enrolment, authority, hosts)

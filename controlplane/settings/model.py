@@ -83,6 +83,7 @@ class HistorySettings(_Group):
     buffer_max: Annotated[int, Field(ge=1, le=100_000_000)] = 100_000  # rows kept while the database is away
     events_retention_days: ReloadableDays = 365
     samples_retention_days: ReloadableDays = 30
+    requests_retention_hours: Annotated[float, Field(ge=1, le=8_760), RELOADABLE] = 48.0
 
 
 class LogSettings(_Group):

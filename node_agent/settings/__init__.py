@@ -8,6 +8,7 @@ from node_agent.settings.model import (
     LogSettings,
     NodeSettings,
     ServerSettings,
+    SpoolSettings,
 )
 from node_agent.settings.names import checked_address, checked_host, checked_labels, checked_name
 from node_agent.settings.problems import BadSettingsError
@@ -22,6 +23,7 @@ __all__ = [
     "LogSettings",
     "NodeSettings",
     "ServerSettings",
+    "SpoolSettings",
     "checked_address",
     "checked_host",
     "checked_labels",

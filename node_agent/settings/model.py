@@ -86,6 +86,12 @@ class EngineSettings(_Group):
     start_seconds_max: Seconds = 1800.0  # from the start of the process to the first token
     drain_seconds_max: Annotated[float, Field(ge=0, le=86_400)] = 300.0  # to finish requests before a stop
     keep_on_stop: bool = False  # True: engines go on when the agent stops, and are found again when it starts
+    plugins: Literal["on", "off"] = (
+        "on"  # what Stoker puts into vLLM; off: vLLM runs as it is, and tells less of itself
+    )
+    socket_dir: Path | None = (
+        None  # short, of the agent's user alone; None: below state_dir, or below the system's temp
+    )
 
     @model_validator(mode="after")
     def _ports_in_order(self) -> Self:
@@ -102,6 +108,20 @@ class LinkSettings(_Group):
     backoff_slow_seconds: Seconds = 30.0  # when only a person can mend it: a refused identity, another release
 
 
+class SpoolSettings(_Group):
+    """What is kept on disk for a control plane that is away. Beyond it the oldest go, and are counted."""
+
+    hours_max: Annotated[float, Field(gt=0, le=720)] = 24.0
+    bytes_max: Annotated[int, Field(ge=1_048_576, le=1_099_511_627_776)] = 268_435_456
+
+
+class HardwareSettings(_Group):
+    """How the devices are watched and measured."""
+
+    reading_interval_seconds: Annotated[float, Field(ge=1, le=3_600)] = 10.0  # between two looks at health and memory
+    probe_seconds_max: Annotated[float, Field(ge=1, le=60)] = 10.0  # of measuring a device's roofs
+
+
 class LogSettings(_Group):
     format: Literal["auto", "json", "console"] = "auto"  # auto: console on a terminal, json otherwise
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -113,6 +133,8 @@ class AgentSettings(_Group):
     node: NodeSettings = NodeSettings()
     engines: EngineSettings = EngineSettings()
     link: LinkSettings = LinkSettings()
+    spool: SpoolSettings = SpoolSettings()
+    hardware: HardwareSettings = HardwareSettings()
     log: LogSettings = LogSettings()
 
 
@@ -121,6 +143,8 @@ GROUPS: Mapping[str, type[_Group]] = {
     "node": NodeSettings,
     "engines": EngineSettings,
     "link": LinkSettings,
+    "spool": SpoolSettings,
+    "hardware": HardwareSettings,
     "log": LogSettings,
 }
 KEYS: tuple[str, ...] = (
