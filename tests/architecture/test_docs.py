@@ -209,5 +209,5 @@ def test_the_agents_example_names_every_setting_and_each_can_be_used(tmp_path: P
     settings = load_agent(whole, {"state_dir": tmp_path}, {})
     defaults = AgentSettings(state_dir=tmp_path)
     assert (settings.link, settings.log) == (defaults.link, defaults.log)
-    examples = {"python", "default_device_ids", "cpu_cores"}
+    examples = {"python", "default_device_ids", "cpu_cores", "socket_dir"}
     assert settings.engines.model_dump(exclude=examples) == defaults.engines.model_dump(exclude=examples)

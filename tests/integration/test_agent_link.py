@@ -11,7 +11,8 @@ from controlplane.proto.stoker.v1 import agent_pb2, fleet_pb2
 from node_agent.errors import AgentError
 from node_agent.link.identity import IdentityStore
 from node_agent.link.session_link import LinkEnd, SessionLink
-from node_agent.session.facts import Device, NodeEvent, Severity
+from node_agent.session.facts import Device, NodeEvent
+from node_agent.session.values import Severity
 from tests.fakes.authority import FakeAuthority
 from tests.fakes.control_plane import FakeControlPlane, eventually
 from tests.fakes.linked_agent import CLOCK, enrol, running

@@ -128,6 +128,14 @@ async def test_statuses_become_kinds(
     assert "the reason" in error.message
 
 
+async def test_what_is_away_behind_the_control_plane_is_not_taken_for_itself(
+    service: FakeOperatorService, client: OperatorClient
+) -> None:
+    service.fail("GetServer", grpc.StatusCode.UNAVAILABLE, "the agent did not answer", stoker_code="unavailable")
+    error = await _failure(client)
+    assert (error.kind, error.message) == ("unavailable", "the agent did not answer")
+
+
 async def test_a_viewer_is_refused_with_the_servers_own_words(
     service: FakeOperatorService, client: OperatorClient
 ) -> None:

@@ -94,10 +94,13 @@ class Plane:
         await self.database.run(put)
         await self.desired.refresh()
 
-    def connect(self, node: str, *engines: EngineReport, boot_id: str = "b1") -> AgentSession:
+    def connect(
+        self, node: str, *engines: EngineReport, boot_id: str = "b1", capabilities: tuple[str, ...] = ()
+    ) -> AgentSession:
         """The node's agent opens a session and says hello."""
         session = self.sessions.open(node)
-        self.ingest.opened(session, NodeFacts(agent_version="0.1.0", boot_id=boot_id), engines)
+        facts = NodeFacts(agent_version="0.1.0", boot_id=boot_id, capabilities=capabilities)
+        self.ingest.opened(session, facts, engines)
         self.store.apply_now()
         return session
 

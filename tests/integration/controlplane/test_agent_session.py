@@ -60,7 +60,7 @@ async def test_a_session_from_hello_to_goodbye(plane: Served) -> None:
     assert [device.device_id for device in node.facts.devices] == ["cuda:0"]
     assert node.clock_error_seconds is not None
     await stream.say(
-        event=agent_pb2.NodeEvent(kind="metrics_unreadable", message="a\x1b[31m", severity=agent_pb2.SEVERITY_WARNING)
+        event=agent_pb2.NodeEvent(kind="metrics_unreadable", message="a\x1b[31m", severity=fleet_pb2.SEVERITY_WARNING)
     )
     await until(lambda: "metrics_unreadable" in kinds(plane), "the agent's event is told")
     assert all(event.message.isprintable() for event in plane.parts.watch.latest().events)

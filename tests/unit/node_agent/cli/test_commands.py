@@ -102,22 +102,36 @@ def test_errors_to_exit_codes() -> None:
 
 def test_probe_is_refused_while_an_engine_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from node_agent.cli import probe
-    from node_agent.session.facts import Ceiling, Device, Source
 
-    async def devices(*_: object) -> tuple[Device, ...]:
-        return (Device("cpu:0", "a CPU", "cpu"),)
-
-    async def roofline(*_: object, **__: object) -> tuple[Ceiling, ...]:
-        return (Ceiling("float32", 2e12, 1e11, Source.MEASURED), Ceiling("int8", None, None, Source.MEASURED))
-
+    python = tmp_path / "python"
+    python.write_text(
+        """#!/bin/sh
+        case $2 in
+        devices) echo '{"devices": [{"device_id": "cpu:0", "kind": "a CPU", "family": "cpu"}]}';;
+        roofline) echo '{"uuid": "", "read_bytes_per_second": 1e11, "copy_bytes_per_second": 8e10,' \\
+            '"flops_per_second": {"float32": 2e12}, "torch_version": "2.13"}';;
+        esac"""
+    )
+    python.chmod(0o755)
+    options = ("--state-dir", str(tmp_path), "--engine-python", str(python))
     monkeypatch.setattr(probe, "running_engines", lambda _: ("tiny@gcp-1",))
-    monkeypatch.setattr(probe, "probe_devices", devices)
-    monkeypatch.setattr(probe, "probe_roofline", roofline)
-    refused = stoker_agent("probe", "--state-dir", str(tmp_path))
-    assert (refused.exit_code, "engines run on this node (tiny@gcp-1)" in refused.output) == (1, True)
-    forced = stoker_agent("probe", "--force", "--state-dir", str(tmp_path), "-o", "json")
-    [device] = json.loads(forced.stdout)["devices"]
-    assert [ceiling["ridge_flops_per_byte"] for ceiling in device["ceilings"]] == [20.0, None]
-    assert "RIDGE" in stoker_agent("probe", "--force", "--state-dir", str(tmp_path)).stdout
-    missing = stoker_agent("probe", "--force", "--device", "cuda:9", "--state-dir", str(tmp_path))
+    refused = stoker_agent("probe", *options)
+    assert (refused.exit_code, "engines run on this node (tiny@gcp-1)" in refused.output) == (6, True)
+    [device] = json.loads(stoker_agent("probe", "--force", *options, "-o", "json").stdout)["devices"]
+    assert device["measured"] | {"measured_at": ""} == {
+        "measured_at": "",
+        "disturbed": True,
+        "torch_version": "2.13",
+        "runtime_version": "",
+        "read_bytes_per_second": 1e11,
+        "copy_bytes_per_second": 8e10,
+        "flops_per_second": {"float32": 2e12},
+    }
+    [ceiling] = device["ceilings"]
+    assert (ceiling["ridge_flops_per_byte"], ceiling["source"], ceiling["disturbed"]) == (20.0, "measured", True)
+    assert ceiling["measured_at"] == device["measured"]["measured_at"]
+    shown = stoker_agent("probe", "--force", *options).stdout
+    assert "RIDGE" in shown
+    assert "disturbed" in shown
+    missing = stoker_agent("probe", "--force", "--device", "cuda:9", *options)
     assert (missing.exit_code, "this node has cpu:0" in missing.output) == (1, True)

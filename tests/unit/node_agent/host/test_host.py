@@ -1,6 +1,6 @@
-"""The lock, the service manager's socket, and the inventory of devices."""
+"""The lock, and the inventory of devices."""
 
-import socket
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,8 +9,8 @@ import pytest
 from node_agent.errors import ProbeError
 from node_agent.host.instance_lock import AlreadyRunningError, InstanceLock, is_locked
 from node_agent.host.inventory import DeviceInventory
-from node_agent.host.service_manager import ServiceManager
-from node_agent.session.facts import Ceiling, Device, NodeEvent, Source
+from node_agent.session.facts import Ceiling, Device, NodeEvent
+from node_agent.session.values import Source
 from node_agent.tasks import TaskScope
 from tests.fakes.control_plane import eventually
 
@@ -33,23 +33,6 @@ def test_one_agent_per_state_directory(tmp_path: Path) -> None:
     assert not is_locked(tmp_path / "new")
     with InstanceLock(tmp_path / "new"):
         pass
-
-
-def test_systemd_is_told_over_its_socket(tmp_path: Path) -> None:
-    path = str(tmp_path / "notify")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
-        server.bind(path)
-        service = ServiceManager({"NOTIFY_SOCKET": path})
-        service.ready()
-        service.status("not connected:\nREADY=1")
-        service.stopping()
-        told = [server.recv(200) for _ in range(3)]
-    assert told == [b"READY=1", b"STATUS=not connected: READY=1", b"STOPPING=1"]
-
-
-def test_without_systemd_nothing_happens() -> None:
-    ServiceManager({}).ready()
-    ServiceManager({"NOTIFY_SOCKET": "/nowhere/at/all"}).status("x")
 
 
 async def test_devices_are_found_in_the_end_and_a_failure_is_told_once() -> None:
@@ -79,3 +62,55 @@ async def test_devices_are_found_in_the_end_and_a_failure_is_told_once() -> None
         "no torch here",
         "looking for devices failed (RuntimeError): see the agent's log",
     ]
+
+
+async def test_what_was_measured_is_taken_at_once() -> None:
+    ceilings: list[Ceiling] = []
+
+    async def probe() -> tuple[Device, ...]:
+        return (Device("cpu:0", "a CPU", "cpu"),)
+
+    inventory = DeviceInventory(
+        probe=probe,
+        with_ceilings=lambda device: replace(device, ceilings=tuple(ceilings)),
+        clock=StoppedClock(),
+        on_event=lambda _: None,
+        look_again_seconds=3600.0,
+    )
+    async with TaskScope("test") as scope:
+        scope.spawn(inventory.run(), name="inventory")
+        await eventually(lambda: inventory.devices, "the devices")
+        ceilings.append(Ceiling("float32", 1e12, 1e11, Source.MEASURED))
+        inventory.refresh()
+        assert inventory.devices[0].ceilings == tuple(ceilings)
+
+
+async def test_the_drivers_devices_stand_in_for_torchs_and_a_swapped_board_is_looked_at_anew() -> None:
+    broken, asked = [True], list[int]()
+    seen = [Device("cuda:0", "by the driver", "cuda", uuid="GPU-1")]
+
+    async def probe() -> tuple[Device, ...]:
+        asked.append(1)
+        if broken:
+            raise ProbeError("no torch here")
+        return (replace(seen[0], kind="by torch"),)
+
+    inventory = DeviceInventory(
+        probe=probe,
+        with_ceilings=lambda device: device,
+        clock=StoppedClock(),
+        on_event=lambda _: None,
+        seen=lambda: tuple(seen),
+        look_again_seconds=0.01,
+    )
+    async with TaskScope("test") as scope:
+        scope.spawn(inventory.run(), name="inventory")
+        await eventually(
+            lambda: [device.kind for device in inventory.devices] == ["by the driver"], "the driver's word"
+        )
+        broken.clear()
+        await eventually(lambda: [device.kind for device in inventory.devices] == ["by torch"], "torch's word")
+        count = len(asked)
+        seen[0] = replace(seen[0], uuid="GPU-2")
+        await eventually(lambda: inventory.devices[0].uuid == "GPU-2", "the other board")
+        assert len(asked) == count + 1
