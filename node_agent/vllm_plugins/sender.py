@@ -139,11 +139,13 @@ class Sender:
         try:
             dialled.settimeout(_SEND_SECONDS_MAX)
             dialled.connect(self._path)
+            # Before it is put together: what changes from now on is greeted with again.
+            self._greet = False
             dialled.sendall(_line(wire.HELLO, self._hello()))
         except OSError:
             dialled.close()
             return
-        self._socket, self._welcomed, self._greet, self._received = dialled, False, False, b""
+        self._socket, self._welcomed, self._received = dialled, False, b""
 
     def _send_all(self, now: float) -> None:
         if self._greet:
