@@ -5,6 +5,7 @@ import json
 import socket
 import tempfile
 from collections.abc import AsyncIterator
+from itertools import chain, repeat
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,8 @@ from node_agent.vllm_plugins import wire
 from node_agent.vllm_plugins.cache_salt import salt_of
 from node_agent.vllm_plugins.middleware import RequestMiddleware
 from node_agent.vllm_plugins.plugin import Plugin
+from node_agent.vllm_plugins.sender import Sender
+from node_agent.vllm_plugins.step_sums import added_up
 from tests.fakes.plugged_engine import Answer, EngineClient, ListeningAgent, Server, ask, until
 
 TEXT = "The ratio of work to bytes is called the arithmetic intensity. " * 10
@@ -167,6 +170,33 @@ async def test_no_record_is_lost_or_doubled_when_the_agent_dies_before_keeping_i
     await until(lambda: len(agent.records) == 4)
     assert [record.request_id for record in agent.records.values()] == ["0", "1", "2", "3"]
     assert sorted(agent.came) == [2, 3, 4], "what was kept is not sent again"
+
+
+async def test_what_changes_while_the_greeting_is_sent_is_told_in_another(agent: ListeningAgent) -> None:
+    """The engine comes up just while the plug-in dials."""
+    models = chain([""], repeat("m"))
+
+    def hello() -> dict[str, Any]:
+        model = next(models)
+        if not model:
+            sender.greet_again()
+        return {
+            "protocol": wire.PROTOCOL,
+            "version": wire.PLUGIN_VERSION,
+            "source": "5a",
+            "pid": 1,
+            "problems": [],
+            "shape": {},
+            "model": model,
+            "schemes": [],
+        }
+
+    sender = Sender(str(agent.path), hello, lambda: added_up([]), pytest.fail)
+    sender.start()
+    try:
+        await until(lambda: [hello.model for hello in agent.hellos] == ["", "m"])
+    finally:
+        await asyncio.to_thread(sender.close)
 
 
 async def test_step_totals_come_by_themselves(plugin: Plugin, agent: ListeningAgent) -> None:
