@@ -5,9 +5,13 @@ from console.model.hardware import MemoryLedgerRow
 
 
 def ledgers_of(engine: EngineRow, node: NodeRow | None) -> tuple[MemoryLedgerRow, ...]:
-    """Those of the engine's devices, in their order."""
+    """Those of the engine's devices, in their order. An engine that was given none by name is where it holds memory."""
     if node is None:
         return ()
+    if not engine.device_ids:
+        return tuple(
+            ledger for ledger in node.memory if any(part.engine_id == engine.engine_id for part in ledger.portions)
+        )
     known = {ledger.device_id: ledger for ledger in node.memory}
     return tuple(known[device_id] for device_id in engine.device_ids if device_id in known)
 

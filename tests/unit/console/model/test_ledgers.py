@@ -32,10 +32,17 @@ def test_an_engines_memory_is_that_of_its_devices_in_its_order() -> None:
     ]
 
 
+def test_an_engine_that_was_given_no_device_by_name_is_where_it_holds_memory() -> None:
+    row, host = engine_on(2)
+    empty = replace(host.memory[1], portions=())
+    assert ledgers_of(row, replace(host, memory=(host.memory[0], empty))) == (host.memory[0],)
+
+
 def test_nothing_is_made_up_for_a_node_or_devices_that_are_not_known() -> None:
     row, host = engine_on(2)
     assert ledgers_of(row, None) == ()
-    assert ledgers_of(row, host) == (), "an engine that does not say where it is"
+    elsewhere = replace(row, engine_id="another@node")
+    assert ledgers_of(elsewhere, host) == (), "an engine that does not say where it is, and holds no memory"
     assert ceiling_of(row, None) is None
     assert ceiling_of(replace(row, dtype="float8_e4m3"), host) is None, "another dtype's roof is none of its own"
 
