@@ -1,13 +1,22 @@
 """`make bench-agent`: what the agent costs beside a busy engine, and what its plug-ins cost the engine.
 
 Real parts throughout: two nodes with a real vLLM engine each, of which one runs without plug-ins. Throughput is measured
-straight at the engines, over the mutual TLS that the gateway speaks, in interleaved rounds with one engine loaded at a
-time; the ratio is that of neighbouring rounds. The agent's cost is its process's own CPU time and memory while its
-engine serves 20 requests a second. Afterwards, with nothing else running, 5,000 simulated nodes (`bench.simulated_nodes`).
+straight at the engines, over the mutual TLS that the gateway speaks, with one engine loaded at a time: short rounds in
+the order with, without, without, with (ABBA), so that what changes slowly on the machine meets both alike. A round counts
+the output tokens within its window; the time in which its streams begin and end is left out.
+
+`throughput_with_plugins_ratio`, the figure that is judged, is the median over all pairs of neighbouring rounds of the
+rate with plug-ins divided by the rate without. `ratio_of_medians` and the quartiles of the pairs are told beside it: where
+they lie further apart than the target is from 1, the machine was too busy with other things to tell.
+
+The agent's cost is its process's own CPU time and memory while its engine serves 20 requests a second; `load_average` is
+the machine's during these windows, the engine's own two busy processes included. Afterwards, with nothing else running,
+5,000 simulated nodes (`bench.simulated_nodes`).
 """
 
 import asyncio
 import json
+import os
 import random
 import ssl
 import statistics
@@ -23,8 +32,10 @@ import psutil
 from bench import simulated_nodes
 from demo.stack import MODEL, NODES, DemoNode, Stack, make_model, running
 
-ROUNDS = 8
-ROUND_SECONDS = 12.0
+PAIRS = 24
+ROUND_SECONDS = 4.0
+# The streams begin in it; and the engine of the round before polls its queues for a second after its last request.
+BEGIN_SECONDS = 1.5
 ROUND_STREAMS = 8
 OUTPUT_TOKENS = 64
 WINDOWS = 5
@@ -96,37 +107,39 @@ def _tls(stack: Stack, node: DemoNode) -> ssl.SSLContext:
 
 
 async def _interleaved(full: Engine, plain: Engine) -> list[dict[str, float]]:
-    """Output tokens a second of both, round by round; who goes first changes from round to round."""
+    """Output tokens a second of both, pair by pair."""
     for engine in (full, plain):
-        await _throughput(engine, 3.0)
-    rounds = []
-    for number in range(ROUNDS):
+        await _throughput(engine)
+    pairs = []
+    for number in range(PAIRS):
         order = [("with_plugins", full), ("without_plugins", plain)]
-        row = {
-            name: await _throughput(engine, ROUND_SECONDS) for name, engine in (order if number % 2 else order[::-1])
-        }
-        rounds.append(row)
+        pair = {name: await _throughput(engine) for name, engine in order[:: -1 if number % 2 else 1]}
+        pairs.append(pair)
         print(
-            f"round {number + 1}: {row['with_plugins']:.0f} tokens/s with plug-ins, {row['without_plugins']:.0f} without",
+            f"pair {number + 1}: {pair['with_plugins']:.0f} tokens/s with plug-ins, "
+            f"{pair['without_plugins']:.0f} without",
             flush=True,
         )
-    return rounds
+    return pairs
 
 
-async def _throughput(engine: Engine, seconds: float) -> float:
-    tokens = 0
+async def _throughput(engine: Engine) -> float:
     draw = random.Random(1)  # noqa: S311 - the same prompts for both
-    began = time.monotonic()
+    window_begins = time.monotonic() + BEGIN_SECONDS
+    window_ends = window_begins + ROUND_SECONDS
+    tokens = 0.0
 
     async def stream(client: httpx.AsyncClient) -> None:
         nonlocal tokens
-        while time.monotonic() - began < seconds:
+        while (began := time.monotonic()) < window_ends:
             answer = await _complete(client, _prompt(draw), OUTPUT_TOKENS)
-            tokens += answer["usage"]["completion_tokens"]
+            ended = time.monotonic()
+            within = max(0.0, min(ended, window_ends) - max(began, window_begins))
+            tokens += answer["usage"]["completion_tokens"] * within / (ended - began)
 
     async with engine.client() as client:
         await asyncio.gather(*(stream(client) for _ in range(ROUND_STREAMS)))
-    return tokens / (time.monotonic() - began)
+    return tokens / ROUND_SECONDS
 
 
 async def _agent_at_rate(engine: Engine, agent: psutil.Process) -> list[dict[str, float]]:
@@ -145,6 +158,7 @@ async def _agent_at_rate(engine: Engine, agent: psutil.Process) -> list[dict[str
                 "requests_per_second": WINDOW_SECONDS * REQUESTS_PER_SECOND / wall,
                 "agent_core_percent": 100 * (_cpu_seconds(agent) - before) / wall,
                 "agent_rss_mib": agent.memory_info().rss / 2**20,
+                "load_average": os.getloadavg()[0],
             }
             readings.append(reading)
             print(", ".join(f"{name} {value:.2f}" for name, value in reading.items()), flush=True)
@@ -171,10 +185,17 @@ def _cpu_seconds(process: psutil.Process) -> float:
 
 def _summary(raw: dict[str, Any]) -> dict[str, Any]:
     ratios = [row["with_plugins"] / row["without_plugins"] for row in raw["throughput"]]
-    figures = {name: round(statistics.median(row[name] for row in raw["agent"]), 2) for name in raw["agent"][0]}
-    figures["throughput_with_plugins_ratio"] = round(statistics.median(ratios), 4)
-    for name in ("with_plugins", "without_plugins"):
-        figures[f"{name}_tokens_per_second"] = round(statistics.median(row[name] for row in raw["throughput"]), 1)
+    lower, median, upper = statistics.quantiles(ratios, n=4)
+    rates = {
+        name: statistics.median(row[name] for row in raw["throughput"]) for name in ("with_plugins", "without_plugins")
+    }
+    figures: dict[str, Any] = {
+        name: round(statistics.median(row[name] for row in raw["agent"]), 2) for name in raw["agent"][0]
+    }
+    figures["throughput_with_plugins_ratio"] = round(median, 4)
+    figures["ratio_quartiles"] = [round(lower, 4), round(upper, 4)]
+    figures["ratio_of_medians"] = round(rates["with_plugins"] / rates["without_plugins"], 4)
+    figures.update({f"{name}_tokens_per_second": round(rate, 1) for name, rate in rates.items()})
     figures.update({f"simulated_{name}": round(value, 3) for name, value in raw["simulated"].items()})
     short = [
         name

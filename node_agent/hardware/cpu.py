@@ -3,11 +3,14 @@
 Made by `readers`, called by `monitor` in a thread. Sensors and clocks are told where the machine has them.
 
 A process' memory is its proportional share (PSS): pages that several processes share are counted once in all. Where
-that may not be read it is the resident size, which counts them for each.
+that may not be read it is the resident size, which counts them for each. The kernel walks all pages for a share, and
+meanwhile holds up the process where it wants more memory. So a share that was read counts for a minute, as long as the
+resident size, which costs nothing, stays the same within a sixty-fourth.
 """
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,17 +25,35 @@ from node_agent.session.hardware import DeviceHealth
 _MEGAHERTZ = 1e6
 # The kernel's drivers of processors' own sensors.
 _SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal")
+_SHARE_SECONDS_MAX = 60.0
+_SAME_SIZE_RATIO = 1 / 64
+_PROC = Path("/proc")
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    read_at: datetime
+    resident_bytes: int
+    held_bytes: int
+
+    def holds(self, resident_bytes: int, now: datetime) -> bool:
+        age_seconds = abs((now - self.read_at).total_seconds())
+        change_bytes = abs(resident_bytes - self.resident_bytes)
+        return age_seconds < _SHARE_SECONDS_MAX and change_bytes <= self.resident_bytes * _SAME_SIZE_RATIO
 
 
 class CpuReader:
-    def __init__(self, limit: Callable[[], MemoryLimit | None] = memory_limit) -> None:
+    def __init__(self, limit: Callable[[], MemoryLimit | None] = memory_limit, *, proc: Path = _PROC) -> None:
         self._limit = limit
+        self._proc = proc
+        self._shares: dict[int, _Share] = {}
         self._kind = _kind()
 
     def read(self, now: datetime, pids: frozenset[int]) -> tuple[DeviceReading, ...]:
         total, available = self._memory()
         temperature, limit = _temperature()
         clock, clock_max = _clocks()
+        self._shares = {pid: share for pid in pids if (share := self._share(pid, now)) is not None}
         return (
             DeviceReading(
                 device=Device("cpu:0", self._kind, "cpu", memory_bytes=total),
@@ -46,12 +67,23 @@ class CpuReader:
                     compute_clock_max_hertz=clock_max,
                 ),
                 memory_free_bytes=available,
-                memory_by_pid={pid: held for pid in pids if (held := _held_bytes(pid)) is not None},
+                memory_by_pid={pid: share.held_bytes for pid, share in self._shares.items()},
             ),
         )
 
     def close(self) -> None:
         """Nothing is held."""
+
+    def _share(self, pid: int, now: datetime) -> _Share | None:
+        process = self._proc / str(pid)
+        resident = _resident_bytes(process)
+        if resident is None:
+            return None
+        known = self._shares.get(pid)
+        if known is not None and known.holds(resident, now):
+            return known
+        told = _proportional_bytes(process)
+        return _Share(now, resident, resident if told is None else told)
 
     def _memory(self) -> tuple[int, int]:
         """Total, and what could still be had: of the machine, or of a control group that allows less."""
@@ -62,18 +94,23 @@ class CpuReader:
         return limited.limit_bytes, max(0, min(machine.available, limited.limit_bytes - limited.used_bytes))
 
 
-def _held_bytes(pid: int) -> int | None:
+def _resident_bytes(process: Path) -> int | None:
     """None for a process that is gone."""
     try:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text(errors="replace").splitlines():
+        return int((process / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _proportional_bytes(process: Path) -> int | None:
+    """None for another user's process, or with an old kernel."""
+    try:
+        for line in (process / "smaps_rollup").read_text(errors="replace").splitlines():
             if line.startswith("Pss:"):
                 return int(line.split()[1]) * 1024
     except (OSError, ValueError, IndexError):
-        pass  # another user's process, an old kernel, or none at all
-    try:
-        return int(psutil.Process(pid).memory_info().rss)
-    except (psutil.Error, OSError):
-        return None
+        pass
+    return None
 
 
 def _temperature() -> tuple[float | None, float | None]:

@@ -2,6 +2,9 @@
 
 Made by `insides`. It reads lines, hands them to its `PluginListener`, and tells the plug-in which records are safe. Garbage
 closes the connection it came over and nothing else; nothing is ever raised out of it.
+
+Records are kept in bunches, since each time costs a write to the disk and a message to the plug-in, which has them until
+then. When the plug-in is gone, what it sent is kept at once.
 """
 
 import asyncio
@@ -25,6 +28,7 @@ _log = structlog.get_logger(__name__)
 CONNECTIONS_MAX = 64
 # More than this in memory and not kept yet: reading waits, and the plug-in keeps them meanwhile.
 _UNKEPT_MAX = 2000
+GATHER_SECONDS = 1.0
 _BACKLOG = 16
 
 Keep = Callable[[str, Sequence[tuple[int, RequestRecord]]], Awaitable[int]]
@@ -45,12 +49,23 @@ class PluginListener(Protocol):
 class PluginServer:
     """`begin` when the engine is about to start or was found again; `close` when nobody is to be heard any more."""
 
-    def __init__(self, path: Path, engine_id: str, instance_id: str, listener: PluginListener, keep: Keep) -> None:
+    def __init__(
+        self,
+        path: Path,
+        engine_id: str,
+        instance_id: str,
+        listener: PluginListener,
+        keep: Keep,
+        *,
+        gather_seconds: float = GATHER_SECONDS,
+    ) -> None:
+        """`gather_seconds`: for how long records are gathered after the first of a bunch."""
         self._path = path
         self._engine_id = engine_id
         self._instance_id = instance_id
         self._listener = listener
         self._keep = keep
+        self._gather_seconds = gather_seconds
         self._tasks = TaskScope(f"plugin of {engine_id}")
         self._talks: set[_Talk] = set()
 
@@ -110,6 +125,7 @@ class PluginServer:
         finally:
             talk.ended = True
             talk.stir.set()
+            talk.hurry.set()
             if keeping is not None:
                 # What was read is kept even when the plug-in is gone.
                 await asyncio.wait([keeping])
@@ -138,6 +154,7 @@ class PluginServer:
                 talk.unkept.append((message.n, plugin_codec.record(message, self._engine_id, self._instance_id)))
                 talk.stir.set()
                 if len(talk.unkept) >= _UNKEPT_MAX:
+                    talk.hurry.set()
                     talk.emptied.clear()
                     await talk.emptied.wait()
             elif isinstance(message, NoteLine):
@@ -160,7 +177,12 @@ class PluginServer:
     async def _keep_records(self, talk: "_Talk", writer: asyncio.StreamWriter) -> None:
         while True:
             await talk.stir.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._gather_seconds):
+                    await talk.hurry.wait()
             talk.stir.clear()
+            if not talk.ended:
+                talk.hurry.clear()
             batch, talk.unkept = talk.unkept, []
             talk.emptied.set()
             if batch:
@@ -184,6 +206,7 @@ class _Talk:
         self.source = ""
         self.unkept: list[tuple[int, RequestRecord]] = []
         self.stir = asyncio.Event()
+        self.hurry = asyncio.Event()
         self.emptied = asyncio.Event()
         self.over = asyncio.Event()
         self.ended = False

@@ -4,6 +4,9 @@ Made and run by whoever watches the engine; what it hears goes to a `KvEventSink
 publishes batches numbered from 0 over ZeroMQ and keeps the last ones for those who missed some: this subscribes, asks for
 all that was, and asks again whenever a number is missing or nothing came for a while. It never raises on what an engine
 sends, never blocks, and cannot hold the engine up: a subscriber that is slow only loses batches.
+
+A busy engine publishes with every step. What it published is fetched a few times a second, together: to be woken for each
+batch would cost more than all that is done with it, and residency is told once a second.
 """
 
 import asyncio
@@ -25,6 +28,8 @@ _log = structlog.get_logger(__name__)
 
 _MESSAGE_BYTES_MAX = 64 * 2**20
 _BATCHES_QUEUED_MAX = 10_000
+_LOOK_SECONDS = 0.25
+_BATCHES_AT_ONCE = 16
 _END = (2**64 - 1).to_bytes(8, "big")
 
 
@@ -61,7 +66,7 @@ class KvEventFollower:
         quiet_seconds: float = 5.0,
         replay_seconds_max: float = 5.0,
     ) -> None:
-        """`quiet_seconds`: after which silence it asks whether there is anything new."""
+        """`quiet_seconds`: after which silence it asks whether there is anything new. It looks no less often."""
         self._engine_id = engine_id
         self._endpoint = endpoint
         self._replay_endpoint = replay_endpoint
@@ -69,7 +74,8 @@ class KvEventFollower:
         self._clock = clock
         self._on_event = on_event
         self._rank = rank
-        self._quiet_milliseconds = max(1, int(quiet_seconds * 1000))
+        self._look_seconds = min(_LOOK_SECONDS, quiet_seconds)
+        self._quiet_looks = max(1, round(quiet_seconds / self._look_seconds))
         self._replay_milliseconds = max(1, int(replay_seconds_max * 1000))
         self._context = zmq.asyncio.Context.instance()
         self._next = 0  # the number of the batch that comes next
@@ -82,25 +88,29 @@ class KvEventFollower:
 
     async def run(self) -> None:
         """Until cancelled."""
-        live = self._socket(zmq.SUB, self._endpoint)
+        live: zmq.SyncSocket = zmq.Context.shadow(self._context).socket(zmq.SUB)
         try:
+            _connect(live, self._endpoint)
             live.subscribe(b"")
             while True:
                 await self._catch_up()
-                while await live.poll(self._quiet_milliseconds):
-                    frames = await live.recv_multipart()
-                    if not self._hear(frames) and not await self._catch_up():
-                        self._skip_to(frames)
-                    await asyncio.sleep(0)
+                silent_looks = 0
+                while silent_looks < self._quiet_looks:
+                    await asyncio.sleep(self._look_seconds)
+                    silent_looks = 0 if await self._fetch(live) else silent_looks + 1
         finally:
             live.close(linger=0)
 
-    def _socket(self, kind: int, endpoint: str) -> zmq.asyncio.Socket:
-        socket = self._context.socket(kind)
-        socket.setsockopt(zmq.RCVHWM, _BATCHES_QUEUED_MAX)
-        socket.setsockopt(zmq.MAXMSGSIZE, _MESSAGE_BYTES_MAX)
-        socket.connect(endpoint)
-        return socket
+    async def _fetch(self, live: zmq.SyncSocket) -> bool:
+        """All that was published since the last time; whether that was anything."""
+        count = 0
+        while (frames := _next_message(live)) is not None:
+            count += 1
+            if not self._hear(frames) and not await self._catch_up():
+                self._skip_to(frames)
+            if count % _BATCHES_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return count > 0
 
     def _hear(self, frames: list[bytes]) -> bool:
         """One batch as it was published. False when some before it are missing; it is asked for again with them."""
@@ -141,9 +151,10 @@ class KvEventFollower:
     async def _replay(self) -> _Reply:
         """Ask for the last batch that is known, which tells whether this is still the same engine, and all after it."""
         begin = max(0, self._next - 1)
-        asked = self._socket(zmq.DEALER, self._replay_endpoint)
+        asked = self._context.socket(zmq.DEALER)
         first = True
         try:
+            _connect(asked, self._replay_endpoint)
             await asked.send_multipart([b"", begin.to_bytes(8, "big")])
             while await asked.poll(self._replay_milliseconds):
                 frames = await asked.recv_multipart()
@@ -217,3 +228,17 @@ class KvEventFollower:
         self._on_event(
             NodeEvent(kind, message, Severity.WARNING, self._clock.now(), engine_id=self._engine_id, action=action)
         )
+
+
+def _connect(socket: zmq.SyncSocket | zmq.asyncio.Socket, endpoint: str) -> None:
+    socket.setsockopt(zmq.RCVHWM, _BATCHES_QUEUED_MAX)
+    socket.setsockopt(zmq.MAXMSGSIZE, _MESSAGE_BYTES_MAX)
+    socket.connect(endpoint)
+
+
+def _next_message(socket: zmq.SyncSocket) -> list[bytes] | None:
+    """One that is here already; None: there is none."""
+    try:
+        return socket.recv_multipart(zmq.NOBLOCK)
+    except zmq.Again:
+        return None

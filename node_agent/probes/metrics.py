@@ -1,12 +1,15 @@
 """vLLM's /metrics text, read into Stoker's names and units. Pure.
 
 Called by `engines.vllm_client` about once a second for every engine, so only the lines that are wanted are parsed (some
-60 of 700). What is absent or makes no sense becomes None and is named in `Scrape.missing`; it never becomes zero.
+60 of 700), and of each of them the name and labels only once: they are the same in every reading, only values change.
+What is absent or makes no sense becomes None and is named in `Scrape.missing`; it never becomes zero.
 """
 
 import math
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -46,6 +49,9 @@ _WANTED_PREFIXES = (
 _COUNT_MAX = float(2**53)
 _MAY_BE_HUGE = (_FLOPS, _READ_BYTES, _WRITE_BYTES)
 _UNREADABLE = (ValueError, IndexError, KeyError)
+# Names with labels that are remembered, for all engines together, and how long they may be: some MB at the very worst.
+_SERIES_KEPT = 2048
+_SERIES_CHARACTERS_MAX = 4096
 
 
 @dataclass
@@ -58,7 +64,7 @@ class _Reading:
     kv_capacity_by_rank: dict[str, int] = field(default_factory=dict)
     buckets: dict[str, dict[float, float]] = field(default_factory=dict)
 
-    def add(self, name: str, labels: dict[str, str], value: float) -> None:
+    def add(self, name: str, labels: Mapping[str, str], value: float) -> None:
         if not math.isfinite(value) or value < 0 or (value > _COUNT_MAX and name not in _MAY_BE_HUGE):
             self.spoilt.add(name)
         elif name == _CACHE_CONFIG:
@@ -70,14 +76,14 @@ class _Reading:
         else:
             self.sums[name] = self.sums.get(name, 0.0) + value
 
-    def _add_capacity(self, labels: dict[str, str]) -> None:
+    def _add_capacity(self, labels: Mapping[str, str]) -> None:
         text = labels.get(_KV_CAPACITY_LABEL, "")
         if text.isascii() and text.isdigit() and len(text) < 16:
             self.kv_capacity_by_rank[labels.get("engine", "")] = int(text)
         else:
             self.spoilt.add(_CACHE_CONFIG)
 
-    def _add_bucket(self, name: str, labels: dict[str, str], value: float) -> None:
+    def _add_bucket(self, name: str, labels: Mapping[str, str], value: float) -> None:
         try:
             bound = float(labels["le"])
         except (KeyError, ValueError):
@@ -121,26 +127,34 @@ def read_metrics(text: str) -> Scrape:
     return Scrape(gauges=gauges, counters=counters, missing=tuple(missing))
 
 
-def _samples(lines: list[str]) -> list[tuple[str, dict[str, str], float]]:
+def _samples(lines: list[str]) -> Iterator[tuple[str, Mapping[str, str], float]]:
     """Every sample. One unreadable line spoils its own metric (as not-a-number) and no other."""
-    try:
-        return _parse("\n".join(lines) + "\n")
-    except _UNREADABLE:
-        samples = []
-        for line in lines:
-            try:
-                samples += _parse(line + "\n")
-            except _UNREADABLE:
-                samples.append((re.split(r"[{ ]", line, maxsplit=1)[0], {}, math.nan))
-        return samples
+    for line in lines:
+        # A label may hold a brace, what comes after them may not: a value, and perhaps a time.
+        end = line.rfind("}") + 1 or line.find(" ")
+        series, told = line[:end], line[end:].split()
+        try:
+            name, labels = _series(series) if end <= _SERIES_CHARACTERS_MAX else _read_series(series)
+            yield name, labels, _number(told)
+        except _UNREADABLE:
+            yield re.split(r"[{ ]", line, maxsplit=1)[0], {}, math.nan
 
 
-def _parse(text: str) -> list[tuple[str, dict[str, str], float]]:
-    return [
-        (sample.name, sample.labels, sample.value)
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    ]
+def _read_series(series: str) -> tuple[str, Mapping[str, str]]:
+    """The name and the labels. Raises one of _UNREADABLE."""
+    found = [sample for family in text_string_to_metric_families(f"{series} 0\n") for sample in family.samples]
+    return found[0].name, found[0].labels
+
+
+_series = lru_cache(maxsize=_SERIES_KEPT)(_read_series)
+
+
+def _number(told: list[str]) -> float:
+    """The value, with or without its time. Raises ValueError."""
+    # Python also takes 1_000 for a number, and digits of all scripts.
+    if not 1 <= len(told) <= 2 or not told[0].isascii() or "_" in told[0]:
+        raise ValueError(f"{' '.join(told)[:40]!r} is no value")
+    return float(told[0])
 
 
 def _gauges(reading: _Reading) -> EngineGauges:

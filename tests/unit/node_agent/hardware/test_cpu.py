@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
@@ -73,3 +74,37 @@ def test_limits(tmp_path: Path, files: dict[str, str], own: str, found: MemoryLi
     root = tree(tmp_path / "fs", files)
     (tmp_path / "own").write_text(own)
     assert memory_limit(root, tmp_path / "own") == found
+
+
+def process(proc: Path, resident_bytes: int, share_bytes: int | None) -> None:
+    files = {"7/statm": f"99999 {resident_bytes // os.sysconf('SC_PAGE_SIZE')} 1 1 0 1 0"}
+    if share_bytes is not None:
+        files["7/smaps_rollup"] = f"5-6 ---p 00000000 00:00 0 [rollup]\nRss: 1 kB\nPss: {share_bytes // 1024} kB"
+    tree(proc, files)
+
+
+def test_a_process_share_is_read_again_when_its_size_changes_or_a_minute_has_passed(tmp_path: Path) -> None:
+    reader = CpuReader(lambda: None, proc=tmp_path)
+
+    def held(seconds: float, *pids: int) -> object:
+        (reading,) = reader.read(NOW + timedelta(seconds=seconds), frozenset(pids))
+        return reading.memory_by_pid
+
+    process(tmp_path, 2**30, 2**29)
+    assert held(0, 7, 8) == {7: 2**29}, "8 is no process"
+    process(tmp_path, 2**30 + 2**20, 2**28)
+    assert held(50, 7) == {7: 2**29}, "hardly larger: nothing to be read anew"
+    assert held(61, 7) == {7: 2**28}, "but no longer than a minute"
+    process(tmp_path, 2**31, 2**30)
+    assert held(62, 7) == {7: 2**30}
+    process(tmp_path, 2**31, 2**27)
+    assert held(-3600, 7) == {7: 2**27}, "a clock that was put back does not make it young"
+    assert held(-3599) == {}
+    process(tmp_path, 2**31, 2**26)
+    assert held(-3598, 7) == {7: 2**26}, "forgotten when the process was no engine's any more"
+
+
+def test_where_shares_may_not_be_read_the_resident_size_counts(tmp_path: Path) -> None:
+    process(tmp_path, 2**30, None)
+    (reading,) = CpuReader(lambda: None, proc=tmp_path).read(NOW, frozenset({7}))
+    assert reading.memory_by_pid == {7: 2**30}

@@ -99,6 +99,26 @@ def test_a_name_that_only_begins_alike_is_another_metric() -> None:
     assert read_metrics(text).gauges.waiting == 2
 
 
+@pytest.mark.parametrize(
+    "odd", ['a"} 5', "x" * 5000, "with spaces", "it's {1}", ""], ids=["quoted", "long", "spaces", "braces", "empty"]
+)
+def test_a_reading_is_as_good_as_the_first_whatever_labels_hold(odd: str) -> None:
+    quoted = odd.replace('"', '\\"')
+    for value in (1, 2):
+        text = line("vllm:num_requests_waiting", value, engine="0", model_name=quoted)
+        text += "\n" + line("vllm:cache_config_info", 1, engine="0", kv_cache_size_tokens=f"{value}000", other=quoted)
+        gauges = read_metrics(text).gauges
+        assert (gauges.waiting, gauges.kv_capacity_tokens) == (value, value * 1000)
+
+
+@pytest.mark.parametrize(
+    ("told", "waiting"), [("3 1700000000000", 3), ("3e0", 3), ("1_0", None), ("٣", None), ("3 x y", None)]
+)
+def test_a_value_may_have_a_time_and_nothing_else(told: str, waiting: int | None) -> None:
+    assert read_metrics(line("vllm:num_requests_waiting", told, engine="0")).gauges.waiting == waiting
+    assert read_metrics(f"vllm:num_requests_waiting {told}").gauges.waiting == waiting
+
+
 def test_a_histogram_that_shrinks_is_unknown() -> None:
     name = "vllm:inter_token_latency_seconds"
     text = "\n".join(
