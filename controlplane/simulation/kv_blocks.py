@@ -42,6 +42,9 @@ class KvBlocks:
         self._holders: dict[int, int] = {}  # hash → requests that hold the block; 0: idle
         self._idle: dict[int, None] = {}  # hashes of idle blocks, least recently used first
         self._changes = changes
+        # What was given up: between as many blocks as there are, and twice as many, the youngest.
+        self._given_up: set[int] = set()
+        self._given_up_before: set[int] = set()
 
     @property
     def free_count(self) -> int:
@@ -91,28 +94,34 @@ class KvBlocks:
             name = next(iter(self._idle))
             del self._idle[name]
             del self._holders[name]
+            self._remember(name)
             if self._changes is not None:
                 self._changes.events.append((False, name))
         holding.private_count += count
 
-    def name_full(self, holding: Holding, names: Sequence[int]) -> None:
+    def name_full(self, holding: Holding, names: Sequence[int]) -> Sequence[int]:
         """The next of the request's own blocks are full, and known by these names from now on.
 
+        Answers with the places, among `names`, of those that had been there and were given up: they are computed again.
         Naming ends for good at a name that is there already: that block, and what follows it, is the request's own copy.
         """
         if holding.copied:
-            return
+            return ()
+        again: list[int] = []
         if holding.private_count < len(names):
             raise ValueError("a request names blocks that it does not hold")
-        for name in names:
+        for place, name in enumerate(names):
             if name in self._holders:
                 holding.copied = True
-                return
+                break
+            if name in self._given_up or name in self._given_up_before:
+                again.append(place)
             self._holders[name] = 1
             holding.shared.append(name)
             holding.private_count -= 1
             if self._changes is not None:
                 self._changes.events.append((True, name))
+        return again
 
     def release(self, holding: Holding) -> None:
         """The request is done, or was preempted: what it computed stays readable until the room is needed."""
@@ -129,4 +138,11 @@ class KvBlocks:
             self._changes.events.extend((False, name) for name in self._holders)
         self._holders.clear()
         self._idle.clear()
+        self._given_up.clear()
+        self._given_up_before.clear()
         self._blank_count = self.blocks_count
+
+    def _remember(self, name: int) -> None:
+        self._given_up.add(name)
+        if len(self._given_up) > self.blocks_count:
+            self._given_up_before, self._given_up = self._given_up, set()

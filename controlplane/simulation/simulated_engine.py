@@ -239,4 +239,7 @@ class SimulatedEngine:
         """Blocks that are full with so many tokens are known from now on."""
         first, end = len(sequence.holding.shared), tokens // self.model.limits.block_tokens
         if first < end and not sequence.holding.copied:
-            self.blocks.name_full(sequence.holding, sequence.request.names(first, end))
+            again = self.blocks.name_full(sequence.holding, sequence.request.names(first, end))
+            if again:
+                blocks = [first + place for place in again]
+                self.counters.recomputed.add(sequence.request.tenant, blocks, self.model, self._pace)

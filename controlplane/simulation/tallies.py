@@ -6,6 +6,7 @@ Written by `simulated_engine`; read by whoever reports it.
 from bisect import bisect_left
 from dataclasses import dataclass, field
 
+from controlplane.simulation.recomputed import Recomputed
 from controlplane.simulation.step_series import StepSeries
 
 TTFT_BOUNDS_SECONDS = (
@@ -71,6 +72,7 @@ class Counters:
     busy_seconds: float = 0.0
     ttft: Tally = field(default_factory=lambda: Tally(TTFT_BOUNDS_SECONDS))
     inter_token: Tally = field(default_factory=lambda: Tally(INTER_TOKEN_BOUNDS_SECONDS))
+    recomputed: Recomputed = field(default_factory=Recomputed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,8 @@ async def serve(agent: Agent, settings: AgentSettings, service: ServiceManager, 
         scope.spawn(agent.inventory.run(), name="inventory")
         scope.spawn(agent.monitor.run(), name="devices")
         scope.spawn(agent.sampler.run(), name="sampler")
+        if agent.metrics is not None:
+            scope.spawn(agent.metrics.run(), name="metrics")
         scope.spawn(telling.run(agent), name="telling")
         scope.spawn(service.keep_alive(), name="watchdog")
         service.ready()

@@ -27,6 +27,7 @@ def device_message(device: Device) -> fleet_pb2.Device:
         driver_version=text(device.driver_version),
         compute_capability=text(device.compute_capability),
         ceilings=[_ceiling(ceiling) for ceiling in device.ceilings],
+        uuid=text(device.uuid),
     )
 
 
@@ -68,6 +69,7 @@ def _ceiling(ceiling: Ceiling) -> fleet_pb2.Ceiling:
         bytes_per_second=real(ceiling.bytes_per_second),
         source=SOURCES[ceiling.source],
         measured_at=timestamp(ceiling.measured_at),
+        disturbed=ceiling.disturbed,
     )
 
 

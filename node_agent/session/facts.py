@@ -33,7 +33,7 @@ class Ceiling:
     bytes_per_second: float | None
     source: Source
     measured_at: datetime | None = None
-    disturbed: bool = False  # measured while an engine ran: too low. Not told to the control plane
+    disturbed: bool = False  # measured while an engine ran: too low
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Device:
     driver_version: str = ""
     compute_capability: str = ""
     ceilings: tuple[Ceiling, ...] = ()
-    uuid: str = ""  # of this very board, "GPU-…"; "" where there is none. Not told to the control plane
+    uuid: str = ""  # of this very board, "GPU-…"; "" where there is none
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from node_agent.settings.names import (
     checked_host,
     checked_labels,
     checked_name,
+    is_loopback,
 )
 
 
@@ -122,6 +123,30 @@ class HardwareSettings(_Group):
     probe_seconds_max: Annotated[float, Field(ge=1, le=60)] = 10.0  # of measuring a device's roofs
 
 
+class MetricsSettings(_Group):
+    """What Prometheus reads of this node."""
+
+    enabled: bool = True
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 9465  # 0: any free one, which the log tells
+    tls_certificate_file: Path | None = None  # None: plain HTTP
+    tls_key_file: Path | None = None
+    client_ca_file: Path | None = None  # whoever scrapes over TLS shows a certificate of this CA
+    insecure: bool = False  # True: plain HTTP even where other machines can reach it
+
+    @model_validator(mode="after")
+    def _safe(self) -> Self:
+        files = (self.tls_certificate_file, self.tls_key_file, self.client_ca_file)
+        if any(file is not None for file in files) and None in files:
+            raise ValueError("tls_certificate_file, tls_key_file and client_ca_file go together; set all three or none")
+        if self.enabled and files[0] is None and not self.insecure and not is_loopback(self.host):
+            raise ValueError(
+                f"the metrics would be shown to other machines on {self.host}, to whoever asks; set tls_certificate_file, "
+                "tls_key_file and client_ca_file, or insecure = true if the network lets only Prometheus in"
+            )
+        return self
+
+
 class LogSettings(_Group):
     format: Literal["auto", "json", "console"] = "auto"  # auto: console on a terminal, json otherwise
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -135,6 +160,7 @@ class AgentSettings(_Group):
     link: LinkSettings = LinkSettings()
     spool: SpoolSettings = SpoolSettings()
     hardware: HardwareSettings = HardwareSettings()
+    metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
 
 
@@ -145,6 +171,7 @@ GROUPS: Mapping[str, type[_Group]] = {
     "link": LinkSettings,
     "spool": SpoolSettings,
     "hardware": HardwareSettings,
+    "metrics": MetricsSettings,
     "log": LogSettings,
 }
 KEYS: tuple[str, ...] = (

@@ -51,6 +51,14 @@ def checked_host(value: str) -> str:
     return str(address)
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens there."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def checked_advertised(hosts: tuple[str, ...]) -> tuple[str, ...]:
     """Where others reach this node's engines. The first is what the gateway dials, and it never waits for DNS."""
     if hosts:

@@ -15,7 +15,8 @@ from controlplane.simulation.requests import EngineEvent, SimulatedRequest
 from controlplane.simulation.simulated_engine import SimulatedEngine
 from controlplane.simulation.tallies import Tally
 from node_agent.session.facts import EngineCounters, EngineGauges, EngineSpec, EngineState, EngineStatus, Histogram
-from node_agent.session.inside import ModelShape
+from node_agent.session.inside import ModelShape, RecomputeBill
+from node_agent.simulation.accounts import Holder, bills_of
 from node_agent.simulation.traffic import EngineTraffic
 
 ENGINE_VERSION = "simulated"
@@ -24,6 +25,7 @@ _STAGES = (("starting the process", 12.0), ("compiling", 20.0), ("capturing grap
 _BACKOFF_SECONDS = (5.0, 15.0, 60.0)
 _SERVED_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/models")
 _STOP_SECONDS = 1.0
+_REQUESTS_MIN = 10  # fewer say nothing of their length
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class EngineProcess:
         self._pace = plan.pace
         self._traffic: EngineTraffic | None = None
         self._histograms: dict[str, tuple[str, int, Histogram]] = {}
+        self._bills: tuple[str, int, tuple[RecomputeBill, ...]] = ("", 0, ())
         self._stages = self._stage_ends(at)
         self.instance_id = self._new_instance()
         if running:
@@ -128,10 +131,12 @@ class EngineProcess:
         spec, engine = self.plan.spec, self.engine
         shape = self.plan.model.shape
         gauges, counters = EngineGauges(), EngineCounters()
+        bills: tuple[RecomputeBill, ...] = ()
         if engine is not None and readable:
             now = engine.gauges
             gauges = EngineGauges(now.kv_capacity_tokens, now.kv_used_tokens, now.running, now.waiting)
             counters = self._counters(engine)
+            bills = self._recompute(engine)
         return EngineStatus(
             engine_id=spec.engine_id,
             generation=spec.generation,
@@ -153,7 +158,18 @@ class EngineProcess:
             counters=counters,
             measured_at=moment(self._at) if engine is not None and readable else None,
             shape=self.plan.facts,
+            recompute=bills,
         )
+
+    def holder(self) -> Holder | None:
+        """What it holds of its devices' memory; None while it holds nothing."""
+        if self.engine is None:
+            return None
+        counters, plan = self.engine.counters, self.plan
+        mean = None
+        if counters.requests_finished >= _REQUESTS_MIN:
+            mean = (counters.prompt_tokens + counters.generation_tokens) / counters.requests_finished
+        return Holder(plan.spec.engine_id, plan.device_ids, plan.model, plan.facts, mean)
 
     def _run(self, until: float) -> None:
         """Serve from where we are up to `until`."""
@@ -254,6 +270,15 @@ class EngineProcess:
             ttft_seconds=self._histogram("ttft", counters.ttft, counters.requests_finished + counters.prompt_tokens),
             inter_token_seconds=self._histogram("inter_token", counters.inter_token, counters.generation_tokens),
         )
+
+    def _recompute(self, engine: SimulatedEngine) -> tuple[RecomputeBill, ...]:
+        """The same object while nothing was added."""
+        recomputed = engine.counters.recomputed
+        if not recomputed.tokens:
+            return ()
+        if self._bills[:2] != (self.instance_id, recomputed.tokens):
+            self._bills = (self.instance_id, recomputed.tokens, bills_of(recomputed))
+        return self._bills[2]
 
     def _histogram(self, name: str, tally: Tally, mark: int) -> Histogram:
         """The same object while nothing was added: `mark` moves whenever something is."""

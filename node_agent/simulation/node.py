@@ -8,17 +8,22 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from zlib import crc32
 
 from controlplane.simulation.engine_model import EngineModel
 from node_agent.errors import EngineSpecError, StaleGenerationError
 from node_agent.session.facts import Device, EngineSpec, EngineStatus, NodeEvent
+from node_agent.session.hardware import MemoryLedger
 from node_agent.session.values import Severity
+from node_agent.simulation.accounts import ledgers_of
 from node_agent.simulation.engine_process import EngineProcess, Plan, model_facts
 from node_agent.simulation.faults import Faults
 from node_agent.simulation.scenario import Fault
 from node_agent.simulation.traffic import EngineTraffic
 
 _NO_TIME = timedelta(0)
+# Nothing in a ledger changes while the same engines serve; this often it is told again, so that it does not look old.
+_LEDGER_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,8 @@ class SimulatedNode:
     at: float = 0.0
     _active: tuple[Fault, ...] = ()
     _stopping: list[_Stopping] = field(default_factory=list)
+    _ledgers: tuple[MemoryLedger, ...] = ()
+    _ledgers_until: float = 0.0  # when they are made anew
 
     @property
     def silent(self) -> bool:
@@ -135,6 +142,16 @@ class SimulatedNode:
         readable = not self._has("metrics_garbage")
         return tuple(process.status(self.moment, readable=readable) for process in self.engines.values())
 
+    def ledgers(self) -> tuple[MemoryLedger, ...]:
+        """Where the devices' memory is. The same object for a while, unless an engine began or ceased to hold some."""
+        if self.at >= self._ledgers_until:
+            holders = [holder for process in self.engines.values() if (holder := process.holder()) is not None]
+            self._ledgers = ledgers_of(self.kind.devices, holders, self.moment(self.at))
+            # Of a large fleet a few nodes each second, not all at once.
+            phase = crc32(self.place.name.encode()) % int(_LEDGER_SECONDS)
+            self._ledgers_until = self.at + _LEDGER_SECONDS - (self.at + phase) % _LEDGER_SECONDS
+        return self._ledgers
+
     def _has(self, kind: str) -> bool:
         return any(fault.kind == kind for fault in self._active)
 
@@ -173,7 +190,11 @@ class SimulatedNode:
         )
 
     def _serving(self, model: str) -> Callable[[int], None]:
-        return lambda change: self.kind.on_serving(model, change)
+        def changed(change: int) -> None:
+            self._ledgers_until = self.at
+            self.kind.on_serving(model, change)
+
+        return changed
 
     def _apply_faults(self, until: float) -> None:
         before, self._active = self._active, self.faults.now(until)

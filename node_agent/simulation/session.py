@@ -27,6 +27,7 @@ from node_agent.session.protocol import (
     OutcomeAcknowledged,
     Reconnect,
     Run,
+    RunProbe,
     RunStart,
     RunStop,
     SaveEpoch,
@@ -97,7 +98,7 @@ class NodeSession:
             for event in events:
                 self._apply(EventRaised(event))
         if not node.silent and self.established:
-            self._apply(TickElapsed(node.statuses(), node.kind.devices))
+            self._apply(TickElapsed(node.statuses(), node.kind.devices, memory=node.ledgers()))
 
     def _opened(self) -> None:
         self._apply(LinkUp(self.node.statuses(), self.node.kind.devices))
@@ -145,10 +146,12 @@ class NodeSession:
                     self._apply(CommandFinished(command_id, succeeded=True, message=text))
                 case RunStop(command_id, engine_id, drain_seconds_max, forget):
                     self.node.stop(command_id, engine_id, drain_seconds_max, forget=forget)
+                case RunProbe():
+                    self._refuse(run, "a simulated node has no devices that could be measured: probe a real one")
                 case _:
-                    text = (
-                        "a simulated node cannot do this: its engines serve no adapters, and its devices are not there"
-                    )
-                    self._apply(CommandFinished(run.command_id, succeeded=False, message=text))
+                    self._refuse(run, "a simulated engine serves no adapters: load them on a real node")
         except AgentError as error:
-            self._apply(CommandFinished(run.command_id, succeeded=False, message=str(error)))
+            self._refuse(run, str(error))
+
+    def _refuse(self, run: Run, why: str) -> None:
+        self._apply(CommandFinished(run.command_id, succeeded=False, message=why))

@@ -1,9 +1,9 @@
 """ASGI middleware around vLLM's API (`--middleware stoker_vllm.middleware.RequestMiddleware`).
 
 It trusts the tenant's header: engines answer only the gateway, which sets it, and the agent. For each request that
-computes something it puts the tenant's `cache_salt` into the body, and tells the plug-in how the request went. What goes
-wrong here is told to the agent, and the request goes on; except that a request which cannot be salted is refused, since
-tenants must never see each other's part of the prefix cache.
+computes something it puts the tenant's `cache_salt` into the body, takes out what would change the engine's KV events,
+and tells the plug-in how the request went. What goes wrong here is told to the agent, and the request goes on; except
+that a request which cannot be salted is refused, since tenants must never see each other's part of the prefix cache.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from typing import Any
 
 from . import plugin, request_tap, wire
 from .cache_salt import salted
+from .report_mode import without_report_mode
 from .request_trace import RequestTrace
 
 Scope = MutableMapping[str, Any]
@@ -21,6 +22,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Salting = Callable[[bytes, str], bytes]
 
 PATHS = frozenset(
     {
@@ -36,7 +38,7 @@ PATHS = frozenset(
 """Whose bodies may name a `cache_salt`, and which compute."""
 
 _ID_LENGTH_MAX = 200
-_REFUSAL = json.dumps(
+REFUSAL = json.dumps(
     {
         "error": {
             "message": "This engine cannot keep tenants apart. Try again; another engine may.",
@@ -49,10 +51,11 @@ _REFUSAL = json.dumps(
 
 
 class RequestMiddleware:
-    def __init__(self, app: App, part_of: plugin.Plugin | None = None) -> None:
+    def __init__(self, app: App, part_of: plugin.Plugin | None = None, salting: Salting = salted) -> None:
         """vLLM gives the app alone; `part_of` is the plug-in to tell, this process's own by default."""
         self._app = app
         self._plugin = part_of or plugin.shared()
+        self._salting = salting
         self._looked_for_engine = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,10 +78,11 @@ class RequestMiddleware:
             started_at=began_at,
         )
         try:
-            passed = salted(body, tenant) if tenant and end is None else body
+            passed = without_report_mode(body) if end is None else body
+            passed = self._salting(passed, tenant) if tenant and end is None else passed
         except Exception as error:  # noqa: BLE001 - whatever it is, this tenant's part of the cache is not found
             self._plugin.problem(f"a request cannot be given its tenant's cache_salt and was refused: {error!r}")
-            await _refuse(send)
+            await self._refuse(trace, send)
             return
         if passed is not body:
             scope["headers"] = _with_length(scope["headers"], len(passed))
@@ -105,6 +109,14 @@ class RequestMiddleware:
             request_tap.current.reset(token)
             trace.finished_at = max(_wall_clock(), trace.started_at)
             self._tell(trace)
+
+    async def _refuse(self, trace: RequestTrace, send: Send) -> None:
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(REFUSAL)).encode())]
+        trace.status = 503
+        trace.finished_at = max(_wall_clock(), trace.started_at)
+        self._tell(trace)
+        await send({"type": "http.response.start", "status": trace.status, "headers": headers})
+        await send({"type": "http.response.body", "body": REFUSAL})
 
     def _tell(self, trace: RequestTrace) -> None:
         try:
@@ -135,12 +147,6 @@ async def _read_body(receive: Receive) -> tuple[bytes, Message | None]:
         parts.append(message.get("body", b""))
         if not message.get("more_body", False):
             return parts[0] if len(parts) == 1 else b"".join(parts), None
-
-
-async def _refuse(send: Send) -> None:
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(_REFUSAL)).encode())]
-    await send({"type": "http.response.start", "status": 503, "headers": headers})
-    await send({"type": "http.response.body", "body": _REFUSAL})
 
 
 def _replay(trace: RequestTrace, body: bytes, end: Message | None, receive: Receive) -> Receive:

@@ -17,7 +17,6 @@ from node_agent.session.facts import EngineSpec
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(240)]
 
-ROOT = Path(__file__).resolve().parents[2]
 _CONFIG = {
     "architectures": ["LlamaForCausalLM"],
     "model_type": "llama",
@@ -32,18 +31,10 @@ _CONFIG = {
 }
 
 
-@pytest.fixture(scope="module")
-def python() -> Path:
-    found = Path(os.environ.get("STOKER_VLLM_PYTHON") or ROOT / ".venv-vllm/bin/python")
-    if not found.exists():
-        pytest.fail(f"there is no vLLM environment at {found}: run `make setup-vllm`, or set STOKER_VLLM_PYTHON")
-    return found
-
-
-async def judged(python: Path, directory: Path, *arguments: str) -> str:
+async def judged(vllm_python: Path, directory: Path, *arguments: str) -> str:
     """The sentence of the refusal; "" for a line that passes."""
     (directory / "config.json").write_text(json.dumps(_CONFIG))
-    settings = VllmSettings(python, base_environment={**os.environ, "HF_HUB_OFFLINE": "1"})
+    settings = VllmSettings(vllm_python, base_environment={**os.environ, "HF_HUB_OFFLINE": "1"})
     access = EngineAccess("127.0.0.1", "127.0.0.1", 1, 2)
     spec = EngineSpec("e", 2, "m", str(directory), ("--skip-tokenizer-init", *arguments))
     trial = vllm_engine_factory(access, settings)(spec).trial()
@@ -55,17 +46,17 @@ async def judged(python: Path, directory: Path, *arguments: str) -> str:
     return ""
 
 
-async def test_a_line_that_vllm_would_start_passes(python: Path, tmp_path: Path) -> None:
-    assert await judged(python, tmp_path, "--max-model-len", "256", "--dtype", "float32", "--enforce-eager") == ""
+async def test_a_line_that_vllm_would_start_passes(vllm_python: Path, tmp_path: Path) -> None:
+    assert await judged(vllm_python, tmp_path, "--max-model-len", "256", "--dtype", "float32", "--enforce-eager") == ""
 
 
-async def test_an_option_that_it_does_not_know_is_named(python: Path, tmp_path: Path) -> None:
-    said = await judged(python, tmp_path, "--max-modell-len", "256")
+async def test_an_option_that_it_does_not_know_is_named(vllm_python: Path, tmp_path: Path) -> None:
+    said = await judged(vllm_python, tmp_path, "--max-modell-len", "256")
     assert said.startswith("vLLM refused these arguments: unrecognized arguments: --max-modell-len")
 
 
-async def test_a_value_that_it_does_not_take_is_named(python: Path, tmp_path: Path) -> None:
-    said = await judged(python, tmp_path, "--max-model-len", "4096")
+async def test_a_value_that_it_does_not_take_is_named(vllm_python: Path, tmp_path: Path) -> None:
+    said = await judged(vllm_python, tmp_path, "--max-model-len", "4096")
     assert said.startswith("vLLM refused these arguments: ")
     assert "User-specified max_model_len (4096) is greater than" in said
     assert "\n" not in said

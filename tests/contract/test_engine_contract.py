@@ -1,6 +1,5 @@
 """What Stoker takes for granted of vLLM's command line, asked of the real one. Needs the vLLM environment."""
 
-import os
 import re
 import subprocess
 from pathlib import Path
@@ -15,7 +14,6 @@ from node_agent.session.facts import EngineSpec
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(180)]
 
-ROOT = Path(__file__).resolve().parents[2]
 # What an operator may well want, and must not be refused for looking like something dangerous.
 WANTED = (
     *("--max-model-len", "--max-num-seqs", "--max-num-batched-tokens", "--gpu-memory-utilization", "--dtype"),
@@ -45,12 +43,9 @@ LOOKED_AT = {
 
 
 @pytest.fixture(scope="module")
-def options() -> frozenset[str]:
+def options(vllm_python: Path) -> frozenset[str]:
     """Every long option of the real parser."""
-    python = Path(os.environ.get("STOKER_VLLM_PYTHON") or ROOT / ".venv-vllm/bin/python")
-    if not python.exists():
-        pytest.fail(f"there is no vLLM environment at {python}: run `make setup-vllm`, or set STOKER_VLLM_PYTHON")
-    command = [str(python), "-m", "vllm.entrypoints.openai.api_server", "--help=all"]
+    command = [str(vllm_python), "-m", "vllm.entrypoints.openai.api_server", "--help=all"]
     text = subprocess.run(command, check=True, capture_output=True, text=True, timeout=150).stdout
     lines = re.findall(r"^  (-.*?)(?:\s{2,}|$)", text, flags=re.MULTILINE)
     return frozenset(option for line in lines for option in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", line))

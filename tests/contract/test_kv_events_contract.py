@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -26,14 +25,6 @@ pytestmark = [pytest.mark.vllm, pytest.mark.timeout(180)]
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS_MAX = 120.0
-
-
-@pytest.fixture(scope="module")
-def vllm_python() -> Path:
-    path = Path(os.environ.get("STOKER_VLLM_PYTHON") or ROOT / ".venv-vllm/bin/python")
-    if not path.exists():
-        pytest.fail(f"there is no vLLM environment at {path}: run `make setup-vllm`, or set STOKER_VLLM_PYTHON")
-    return path
 
 
 class Publisher:

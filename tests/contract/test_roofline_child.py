@@ -1,6 +1,5 @@
 """The measuring program on a real torch. Needs the vLLM environment."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -13,20 +12,10 @@ from tests.support.clock import START, SettableClock
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(180)]
 
-ROOT = Path(__file__).resolve().parents[2]
 
-
-@pytest.fixture(scope="module")
-def python() -> Path:
-    path = Path(os.environ.get("STOKER_VLLM_PYTHON") or ROOT / ".venv-vllm/bin/python")
-    if not path.exists():
-        pytest.fail(f"there is no vLLM environment at {path}: run `make setup-vllm`, or set STOKER_VLLM_PYTHON")
-    return path
-
-
-async def test_each_device_is_measured_in_the_types_that_matter(python: Path) -> None:
-    for device in await probe_devices(python):
-        measured = await measure_roofline(python, device, clock=SettableClock(START), seconds_max=1.0)
+async def test_each_device_is_measured_in_the_types_that_matter(vllm_python: Path) -> None:
+    for device in await probe_devices(vllm_python):
+        measured = await measure_roofline(vllm_python, device, clock=SettableClock(START), seconds_max=1.0)
         reached = dict(measured.flops_per_second)
         assert {"float32", "bfloat16"} <= reached.keys()
         # A pocket calculator to a rack: off by a unit would be outside.
@@ -36,8 +25,8 @@ async def test_each_device_is_measured_in_the_types_that_matter(python: Path) ->
         assert measured.torch_version
 
 
-async def test_torch_and_the_agent_name_the_processors_alike(python: Path) -> None:
-    told = await run_child(python, "devices", seconds_max=120)
+async def test_torch_and_the_agent_name_the_processors_alike(vllm_python: Path) -> None:
+    told = await run_child(vllm_python, "devices", seconds_max=120)
     if [device["family"] for device in told["devices"]] == ["cpu"]:
         [reading] = CpuReader().read(START, frozenset())
         assert reading.device.kind == told["devices"][0]["kind"]

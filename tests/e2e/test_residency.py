@@ -155,14 +155,6 @@ class Clients:
 
 
 @pytest.fixture(scope="module")
-def vllm_python() -> Path:
-    path = Path(os.environ.get("STOKER_VLLM_PYTHON") or ROOT / ".venv-vllm/bin/python")
-    if not path.exists():
-        pytest.fail(f"there is no vLLM environment at {path}: run `make setup-vllm`, or set STOKER_VLLM_PYTHON")
-    return path
-
-
-@pytest.fixture(scope="module")
 def model(vllm_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("model") / MODEL
     subprocess.run([vllm_python, ROOT / "demo/tiny_model.py", out], check=True, capture_output=True, timeout=120)

@@ -113,14 +113,6 @@ class Node:
 
 
 @pytest.fixture
-def vllm_python() -> Path:
-    python = Path(os.environ.get("STOKER_VLLM_PYTHON") or ROOT / ".venv-vllm/bin/python")
-    if not python.exists():
-        pytest.fail(f"there is no vLLM environment at {python}: run `make setup-vllm`, or set STOKER_VLLM_PYTHON")
-    return python
-
-
-@pytest.fixture
 def directory(vllm_python: Path) -> Iterator[Path]:
     """With the model in it."""
     with tempfile.TemporaryDirectory(prefix="stoker-", dir="/tmp") as folder:  # short: it holds sockets

@@ -174,6 +174,7 @@ class ListeningAgent:
 
     path: Path
     sturdy: bool = True
+    gather_seconds: float = 0.05
     hellos: list[Hello] = field(default_factory=list)
     steps: list[Steps] = field(default_factory=list)
     notes: list[PrefixNote] = field(default_factory=list)
@@ -183,7 +184,7 @@ class ListeningAgent:
 
     async def begin(self) -> None:
         self.path.unlink(missing_ok=True)
-        self._server = PluginServer(self.path, "e1", "i1", self, self._keep)
+        self._server = PluginServer(self.path, "e1", "i1", self, self._keep, gather_seconds=self.gather_seconds)
         self._server.begin()
 
     async def end(self) -> None:

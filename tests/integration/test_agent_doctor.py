@@ -6,7 +6,6 @@ import os
 import socket
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,6 @@ from tests.fakes.linked_agent import enrol
 
 ROOT = Path(__file__).resolve().parents[2]
 VLLM_PYTHON = ROOT / ".venv-vllm/bin/python"
-
-
-@pytest.fixture
-async def plane() -> AsyncIterator[FakeControlPlane]:
-    control_plane = FakeControlPlane(FakeAuthority())
-    await control_plane.start()
-    yield control_plane
-    await control_plane.vanish()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Joining, renewing, and who is trusted: the agent's identity against a real server over real TLS."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -22,19 +21,6 @@ from node_agent.tasks import TaskScope
 from tests.fakes.authority import FakeAuthority
 from tests.fakes.control_plane import FakeControlPlane, eventually
 from tests.fakes.linked_agent import CLOCK, enrol, running
-
-
-@pytest.fixture
-async def plane() -> AsyncIterator[FakeControlPlane]:
-    control_plane = FakeControlPlane(FakeAuthority())
-    await control_plane.start()
-    yield control_plane
-    await control_plane.vanish()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> IdentityStore:
-    return IdentityStore(tmp_path)
 
 
 async def test_a_node_joins_and_keeps_a_private_identity(plane: FakeControlPlane, store: IdentityStore) -> None:

@@ -1,7 +1,6 @@
 """The agent's session against a real gRPC server over real TLS: reports, commands, losing the link and finding it."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -13,25 +12,11 @@ from node_agent.link.identity import IdentityStore
 from node_agent.link.session_link import LinkEnd, SessionLink
 from node_agent.session.facts import Device, NodeEvent
 from node_agent.session.values import Severity
-from tests.fakes.authority import FakeAuthority
 from tests.fakes.control_plane import FakeControlPlane, eventually
 from tests.fakes.linked_agent import CLOCK, enrol, running
 
 SPEC = fleet_pb2.EngineSpec(model="tiny", source="/models/tiny", engine_args=["--seed", "1"])
 START = agent_pb2.StartEngine(spec=SPEC)
-
-
-@pytest.fixture
-async def plane() -> AsyncIterator[FakeControlPlane]:
-    control_plane = FakeControlPlane(FakeAuthority())
-    await control_plane.start()
-    yield control_plane
-    await control_plane.vanish()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> IdentityStore:
-    return IdentityStore(tmp_path)
 
 
 async def test_hello_then_whole_reports_at_the_interval_of_the_welcome(

@@ -10,20 +10,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pytest
-
-from tests.fakes.authority import FakeAuthority
 from tests.fakes.control_plane import FakeControlPlane, eventually
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-async def plane() -> AsyncIterator[FakeControlPlane]:
-    control_plane = FakeControlPlane(FakeAuthority())
-    await control_plane.start()
-    yield control_plane
-    await control_plane.vanish()
 
 
 async def spawn(*arguments: str) -> Process:

@@ -1,31 +1,14 @@
 """Commands over a restart of the agent, over a real link: none forgotten, none begun twice, each outcome once."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
-
-import pytest
 
 from controlplane.proto.stoker.v1 import agent_pb2, fleet_pb2
 from node_agent.link.identity import IdentityStore
-from tests.fakes.authority import FakeAuthority
 from tests.fakes.control_plane import FakeControlPlane, eventually
 from tests.fakes.linked_agent import enrol, running
 
 START = agent_pb2.StartEngine(spec=fleet_pb2.EngineSpec(model="tiny", source="/models/tiny"))
 STOP = agent_pb2.StopEngine(drain_seconds_max=60)
-
-
-@pytest.fixture
-async def plane() -> AsyncIterator[FakeControlPlane]:
-    control_plane = FakeControlPlane(FakeAuthority())
-    await control_plane.start()
-    yield control_plane
-    await control_plane.vanish()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> IdentityStore:
-    return IdentityStore(tmp_path)
 
 
 async def test_an_interrupted_command_is_carried_on_by_the_next_agent(

@@ -1,9 +1,6 @@
 """Resident prefixes over a real session: the agent's against a scripted control plane, and the real one's side of it."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
-
-import pytest
 
 from controlplane.fleet.inside import ResidencyHeld
 from controlplane.proto.stoker.v1 import agent_pb2, fleet_pb2
@@ -12,7 +9,6 @@ from node_agent.inside.residency import EngineResidency
 from node_agent.link.identity import IdentityStore
 from node_agent.probes.kv_event_batch import BlocksRemoved, BlocksStored
 from node_agent.vllm_plugins import token_chain
-from tests.fakes.authority import FakeAuthority
 from tests.fakes.control_plane import FakeControlPlane, eventually
 from tests.fakes.linked_agent import enrol, running
 from tests.support.fleet import enrolled, placed
@@ -20,14 +16,6 @@ from tests.support.served import AgentStream, served, until
 
 SIZE = 4
 ENGINE = "llama@gcp-1"
-
-
-@pytest.fixture
-async def plane() -> AsyncIterator[FakeControlPlane]:
-    control_plane = FakeControlPlane(FakeAuthority())
-    await control_plane.start()
-    yield control_plane
-    await control_plane.vanish()
 
 
 def hold(residency: EngineResidency, number: int) -> None:

@@ -97,6 +97,35 @@ async def test_the_agents_own_request_is_left_alone(
     assert [record.request_id for record in agent.records.values()] == ["after"]
 
 
+async def test_a_request_that_cannot_be_salted_reaches_no_engine(
+    server: Server, plugin: Plugin, agent: ListeningAgent
+) -> None:
+    def salting(_body: bytes, _tenant: str) -> bytes:
+        raise MemoryError
+
+    refusing = RequestMiddleware(server, plugin, salting)
+    answer = await ask(refusing, server, CHAT)
+    assert (answer.status, server.bodies) == (503, [])
+    assert json.loads(answer.body)["error"]["code"] == "tenant_not_isolated"
+    await ask(refusing, server, CHAT, tenant="", request_id="unnamed")
+    await until(lambda: len(agent.records) == 2 and agent.hellos[-1].problems)
+    assert "cannot be given its tenant's cache_salt" in agent.hellos[-1].problems[0]
+    outcomes = {record.request_id: (record.outcome, record.status_code) for record in agent.records.values()}
+    assert outcomes == {"r1": (RequestOutcome.FAILED, 503), "unnamed": (RequestOutcome.COMPLETED, 200)}
+
+
+@pytest.mark.parametrize("tenant", ["acme", ""])
+async def test_a_client_cannot_choose_which_events_the_engine_tells(
+    app: RequestMiddleware, server: Server, agent: ListeningAgent, tenant: str
+) -> None:
+    wanted = {**CHAT, "vllm_xargs": {"kv_cache_report_mode": "full", "session_id": "s"}}
+    answer = await ask(app, server, wanted, tenant=tenant)
+    salt = {"cache_salt": salt_of(tenant)} if tenant else {}
+    assert answer.status == 200
+    assert json.loads(server.bodies[0]) == {**CHAT, "vllm_xargs": {"session_id": "s"}, **salt}
+    assert server.lengths == [str(len(server.bodies[0]))]
+
+
 @pytest.mark.parametrize("body", [b"", b'{"model": "m', b"[]", b"\xff", b"{" * 5000])
 async def test_a_malformed_body_is_the_servers_to_refuse(
     app: RequestMiddleware, server: Server, agent: ListeningAgent, body: bytes
@@ -234,6 +263,43 @@ async def test_garbage_closes_its_connection_and_no_other(
     assert len(agent.troubles) == 1
     await ask(app, server, CHAT)
     await until(lambda: agent.records)
+
+
+HELLO = b'{"t":"hello","protocol":1,"version":"1","source":"ab"}\n'
+
+
+def record_line(number: int) -> bytes:
+    fields = {"n": number, "id": "a", "tenant": "t", "model": "m", "started": 1, "finished": 2, "outcome": "completed"}
+    return json.dumps({"t": "record", "status": 200, **fields}).encode() + b"\n"
+
+
+async def test_records_are_kept_in_bunches_and_at_once_when_their_engine_is_gone(agent: ListeningAgent) -> None:
+    await agent.end()
+    agent.gather_seconds = 3600.0
+    await agent.begin()
+    reader, writer = await asyncio.open_unix_connection(agent.path)
+    writer.write(HELLO + b"".join(record_line(number) for number in (1, 2, 3)))
+    assert wire.WELCOME in (await reader.readline()).decode()
+    await until(lambda: agent.hellos)
+    assert agent.came == [], "gathered, and not acknowledged"
+    writer.close()
+    await until(lambda: agent.came)
+    assert agent.came == [1, 2, 3]
+
+
+async def test_more_records_than_memory_should_hold_are_kept_without_waiting_for_others(agent: ListeningAgent) -> None:
+    await agent.end()
+    agent.gather_seconds = 3600.0
+    await agent.begin()
+    reader, writer = await asyncio.open_unix_connection(agent.path)
+    writer.write(HELLO + b"".join(record_line(number) for number in range(1, 4001)))
+    await asyncio.wait_for(writer.drain(), 30)
+    await reader.readline()
+    kept = json.loads(await asyncio.wait_for(reader.readline(), 30))
+    assert kept["n"] >= 2000
+    writer.close()
+    await until(lambda: len(agent.came) == 4000)
+    assert agent.came == list(range(1, 4001))
 
 
 async def test_an_agent_that_says_garbage_or_hangs_up_costs_no_request(agent: ListeningAgent, server: Server) -> None:

@@ -8,9 +8,15 @@ import importlib.metadata
 import inspect
 import json
 import sys
+from collections.abc import Callable
 from typing import Any, get_type_hints
 
-from stoker_vllm import model_shape, stat_logger, token_bytes  # type: ignore[import-not-found]
+from stoker_vllm import (  # type: ignore[import-not-found]
+    model_shape,
+    report_mode,
+    stat_logger,
+    token_bytes,
+)
 from vllm.config.kv_events import KVEventsConfig
 from vllm.distributed.kv_events import ZmqEventPublisher
 from vllm.engine.protocol import EngineClient
@@ -18,6 +24,7 @@ from vllm.entrypoints.anthropic.protocol import AnthropicMessagesRequest
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
 from vllm.entrypoints.openai.completion.protocol import CompletionRequest
 from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
+from vllm.entrypoints.scale_out.token_in_token_out.protocol import GenerateRequest
 from vllm.inputs.engine import TokensInput
 from vllm.outputs import CompletionOutput, RequestOutput
 from vllm.plugins import STAT_LOGGER_PLUGINS_GROUP
@@ -26,6 +33,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.metrics.loggers import StatLoggerBase, load_stat_logger_plugin_factories
 from vllm.v1.metrics.perf import PerfStats
 from vllm.v1.metrics.stats import IterationStats, RequestStateStats, SchedulerStats
+from vllm.v1.request import Request
 
 ENDPOINT = "ipc:///a/tcp:1/k-inproc"
 
@@ -65,6 +73,8 @@ def main() -> None:
             "events": fields(KVEventsConfig),
             "numpy": prompt_with_numpy(),
             "nothing_known": model_shape.shape_of(None),
+            "asked_modes": report_modes(lambda body: body),
+            "passed_modes": report_modes(report_mode.without_report_mode),
         },
         sys.stdout,
     )
@@ -82,6 +92,20 @@ def prompt_with_numpy() -> list[Any]:
     importlib.metadata.version("numpy")
     prompt = token_bytes.TokenBytes([b"a", b"bc"]).of([1, 0, 1])
     return [prompt.text.decode(), [int(end) for end in prompt.ends]]
+
+
+def report_modes(passed: Callable[[bytes], bytes]) -> list[list[Any]]:
+    """By which mode the engine reports the blocks of requests that ask for one, and which other argument reaches it."""
+    extra = {"kv_cache_report_mode": "full", "mine": 1}
+    chat = {"model": "m", "messages": [{"role": "user", "content": "a"}], "vllm_xargs": extra}
+    completion = {"model": "m", "prompt": "a", "vllm_xargs": extra}
+    tokens = {"token_ids": [1], "sampling_params": {"extra_args": extra}}
+    sampled = [
+        ChatCompletionRequest(**json.loads(passed(json.dumps(chat).encode()))).to_sampling_params(8, {}),
+        CompletionRequest(**json.loads(passed(json.dumps(completion).encode()))).to_sampling_params(8, {}),
+        GenerateRequest(**json.loads(passed(json.dumps(tokens).encode()))).sampling_params,
+    ]
+    return [[Request("r", [1], each, None).kv_cache_report_mode, each.extra_args["mine"]] for each in sampled]
 
 
 main()

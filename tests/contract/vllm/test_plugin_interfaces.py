@@ -15,18 +15,15 @@ from node_agent.engines import plugin_files
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(180)]
 
-ROOT = Path(__file__).resolve().parents[3]
-
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    python = Path(os.environ.get("STOKER_VLLM_PYTHON") or ROOT / ".venv-vllm/bin/python")
-    if not python.exists():
-        pytest.fail(f"there is no vLLM environment at {python}: run `make setup-vllm`, or set STOKER_VLLM_PYTHON")
+def found(vllm_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     plugins = plugin_files.install(tmp_path_factory.mktemp("state"))
     environment = {**os.environ, "PYTHONPATH": str(plugins), "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
     program = Path(__file__).with_name("plugin_interfaces.py")
-    done = subprocess.run([python, program], check=False, capture_output=True, text=True, timeout=150, env=environment)
+    done = subprocess.run(
+        [vllm_python, program], check=False, capture_output=True, text=True, timeout=150, env=environment
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -60,6 +57,12 @@ def test_prompts_and_outputs_have_what_is_read_of_them(found: Any) -> None:
 
 def test_the_bodies_of_generating_routes_take_a_salt(found: Any) -> None:
     assert all(found["salted"].values()), found["salted"]
+
+
+def test_the_report_mode_that_a_client_asks_for_never_reaches_the_engine(found: Any) -> None:
+    """The first line fails when vLLM takes it from somewhere else, which `report_mode` would then miss."""
+    assert found["asked_modes"] == [["full", 1]] * 3
+    assert found["passed_modes"] == [["incremental", 1]] * 3
 
 
 def test_events_are_bound_to_unix_sockets_and_each_rank_has_its_own(found: Any) -> None:

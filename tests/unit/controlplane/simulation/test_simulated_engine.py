@@ -52,6 +52,19 @@ def test_one_request_takes_what_the_model_says() -> None:
     assert finished.inter_token_seconds_mean == pytest.approx(decode / 2)
 
 
+def test_what_was_given_up_and_computed_again_is_counted_while_it_is_remembered() -> None:
+    engine = SimulatedEngine(model(budget=8192), blocks_count=300)
+    # How many others take the whole cache in between, and what all has been computed twice by then.
+    for number, (others, expected) in enumerate(((0, 0), (1, 1000), (4, 1000))):
+        for other in range(others):
+            engine.submit(request("b", 1199, 1, tail=100 * number + other + 10))
+            run_dry(engine)
+        engine.submit(request("a", 1001, 1, prefix=7, tail=number))
+        run_dry(engine)
+        assert engine.counters.recomputed.tokens == expected
+    assert engine.counters.recomputed.by_tenant[""].flops == pytest.approx(engine.model.prefill_flops(1000))
+
+
 def test_a_prefix_that_is_there_is_not_computed_again() -> None:
     engine = SimulatedEngine(model(budget=8192, block=4))
     engine.submit(request("a", 1000, 2, prefix=7))

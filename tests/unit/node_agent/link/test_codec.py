@@ -54,6 +54,12 @@ def test_every_state_source_status_and_severity_has_its_own_value_on_the_wire() 
     assert severities == set(fleet_pb2.Severity.values()) - {0}
 
 
+def test_a_board_is_told_apart_and_a_disturbed_measurement_is_marked() -> None:
+    ceilings = tuple(Ceiling("float32", 1.0, 1.0, Source.MEASURED, NOW, disturbed=each) for each in (True, False))
+    [told] = report_of(devices=(Device("cuda:0", "g", "cuda", ceilings=ceilings, uuid="GPU-1"),)).devices
+    assert (told.uuid, [ceiling.disturbed for ceiling in told.ceilings]) == ("GPU-1", [True, False])
+
+
 def test_unknown_is_unset_and_zero_is_zero() -> None:
     unknown = report_of(BARE).engines[0]
     for message in (unknown.gauges, unknown.counters):

@@ -5,8 +5,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from controlplane.simulation.requests import SimulatedRequest, prefix_names
 from node_agent.errors import EngineSpecError
 from node_agent.session.facts import EngineSpec, EngineState
+from node_agent.session.hardware import MemoryUse
+from node_agent.session.values import Source
 from node_agent.simulation.fleet import SimulatedFleet, scaled
 from node_agent.simulation.node import SimulatedNode
 from node_agent.simulation.scenario_loading import scenario_of
@@ -49,6 +52,65 @@ def test_traffic_moves_the_figures_and_a_seed_repeats_them() -> None:
     assert status.shape is not None
     assert status.engine_version == "simulated"
     assert fleet().nodes[0].kind.devices[0].kind == "simulated NVIDIA H100 80GB HBM3"
+
+
+def test_the_memory_of_each_device_is_told_as_assumed_and_adds_up() -> None:
+    each = node(nodes=[{**BASE["nodes"][0], "devices_count": 2}])
+    live(each, 20)
+    used, idle = each.ledgers()
+    for ledger in (used, idle):
+        assert sum(portion.bytes for portion in ledger.portions) == ledger.total_bytes
+        assert {portion.source for portion in ledger.portions} == {Source.ASSUMED}
+    [status] = each.statuses()
+    shape = status.shape
+    assert shape is not None
+    sizes = {portion.use: portion.bytes for portion in used.portions}
+    assert sizes[MemoryUse.WEIGHTS] == shape.weights_bytes
+    assert sizes[MemoryUse.KV_CACHE] == shape.kv_blocks * shape.kv_block_tokens * shape.kv_bytes_per_token  # type: ignore[operator]
+    assert sizes[MemoryUse.ACTIVATIONS] > 0
+    assert (idle.portions[-1].use, idle.portions[-1].bytes) == (MemoryUse.FREE, idle.total_bytes)
+    [room] = used.headroom
+    assert room.requests is not None, "twenty seconds of traffic tell how long requests are"
+    assert idle.headroom == ()
+
+
+def test_a_ledger_is_told_anew_when_engines_come_and_go_and_now_and_then() -> None:
+    each = node(traffic=[])
+    live(each, 1)
+    told = each.ledgers()
+    live(each, 2)
+    assert each.ledgers() is told
+    moments = set()
+    for second in range(3, 363):
+        live(each, second)
+        moments.add(each.ledgers()[0].measured_at)
+    assert len(moments) in (3, 4), "every two minutes"
+    each.stop("c1", each.statuses()[0].engine_id, 0.0, forget=False)
+    live(each, 370)
+    [ledger] = each.ledgers()
+    assert [portion.use for portion in ledger.portions if portion.bytes] == [MemoryUse.FREE]
+
+
+def test_what_was_cached_given_up_and_computed_again_is_billed_to_its_tenant() -> None:
+    each = node(traffic=[])
+    [process] = each.engines.values()
+    assert process.engine is not None
+    blocks = process.engine.blocks.blocks_count
+    assert each.statuses()[0].recompute == ()
+    for number, tenant in enumerate(("acme", "beta", "acme"), start=1):
+        names = prefix_names(1, 0, 64)
+        process.submit(SimulatedRequest(f"r{number}", 1024 + 1, 1, names, number, tenant))
+        live(each, int(each.at) + 5)
+        for filler in range(blocks * 16 // 8000 + 1):  # others take the whole cache
+            process.submit(SimulatedRequest(f"f{number}-{filler}", 8000, 1, (), number * 1000 + filler + 100))
+        live(each, int(each.at) + 300)
+    [acme, beta] = each.statuses()[0].recompute
+    assert (acme.tenant, acme.tokens, beta.tenant, beta.tokens) == ("acme", 1024, "beta", 1024)
+    assert acme.flops == pytest.approx(process.plan.model.prefill_flops(1024))
+    assert acme.seconds is not None
+    assert 0 < acme.seconds < process.plan.model.prefill_seconds(1024)
+    assert acme.seconds_source is Source.ASSUMED
+    assert each.statuses()[0].recompute is each.statuses()[0].recompute
 
 
 def test_a_commanded_engine_starts_by_stages_and_is_drained() -> None:

@@ -1,28 +1,22 @@
-"""The agent's composition root: the only module that knows every concrete class. Called by `stoker-agent run`.
+"""Makes the agent's parts and ties them together. Called by `stoker-agent run`, which gives them their life.
 
-It makes the parts and ties them together; it starts nothing and waits for nothing (see `cli.running`).
+It starts nothing and waits for nothing (see `cli.running`).
 """
 
-import os
 import platform
 import random
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from node_agent import __version__
+from node_agent.bootstrap.engine_wiring import assemble_engines
+from node_agent.bootstrap.metrics_wiring import MetricsSources, metrics_server
 from node_agent.clock import SystemClock
-from node_agent.engines import plugin_files
-from node_agent.engines.engine import EngineAccess, EngineTls
-from node_agent.engines.vllm import VllmSettings, vllm_engine_factory
-from node_agent.errors import AgentError
+from node_agent.exposition.metrics_server import MetricsServer
 from node_agent.hardware.monitor import DeviceMonitor, NodeEngines
 from node_agent.hardware.probing import NodeProbe
 from node_agent.host.inventory import DeviceInventory
-from node_agent.inside import sockets
-from node_agent.inside.following import Followings
-from node_agent.inside.insides import EngineInsides
 from node_agent.link.epoch_file import EpochFile
 from node_agent.link.identity import IdentityStore
 from node_agent.link.owed_file import OwedFile
@@ -40,7 +34,6 @@ from node_agent.settings import AgentSettings
 from node_agent.spool.record_spool import RecordSpool
 from node_agent.spool.record_store import Limits
 from node_agent.spool.sampler import SpoolSampler
-from node_agent.supervisor.policy import SupervisorPolicy
 from node_agent.supervisor.process import session_members
 from node_agent.supervisor.supervisor import Supervisor
 
@@ -56,6 +49,7 @@ class Agent:
     monitor: DeviceMonitor
     spool: RecordSpool
     sampler: SpoolSampler
+    metrics: MetricsServer | None
 
 
 def assemble(settings: AgentSettings, store: IdentityStore, on_connection: Callable[[str], None]) -> Agent:
@@ -66,31 +60,8 @@ def assemble(settings: AgentSettings, store: IdentityStore, on_connection: Calla
 
     limits = Limits(settings.spool.hours_max * 3600, settings.spool.bytes_max)
     spool = RecordSpool(settings.state_dir, limits, clock, raise_event)
-    plugins, socket_dir, problem = _inside(settings)
-    followings = Followings(clock=clock, on_event=raise_event)
-    access = engine_access(settings, store)
-    vllm = VllmSettings(
-        engine_python=settings.engines.python,
-        base_environment=dict(os.environ),
-        default_device_ids=settings.engines.default_device_ids,
-        cpu_cores=settings.engines.cpu_cores,
-        plugins=plugins,
-    )
-    supervisor = Supervisor(
-        engine_factory=vllm_engine_factory(access, vllm),
-        access=access,
-        state_dir=settings.state_dir,
-        clock=clock,
-        on_event=raise_event,
-        policy=SupervisorPolicy(
-            start_seconds_max=settings.engines.start_seconds_max, drain_seconds_max=settings.engines.drain_seconds_max
-        ),
-        insides=None
-        if plugins is None
-        else EngineInsides(
-            socket_dir, clock=clock, on_event=raise_event, keep=spool.keep_requests, follow=followings.follow
-        ),
-    )
+    engines = assemble_engines(settings, store, spool, clock, raise_event)
+    supervisor = engines.supervisor
     monitor = DeviceMonitor(
         engines=NodeEngines(supervisor.statuses, session_members, supervisor.model_source),
         clock=clock,
@@ -133,10 +104,10 @@ def assemble(settings: AgentSettings, store: IdentityStore, on_connection: Calla
         memory=monitor.ledgers,
         probe=probe.measure,
         records=RecordPump(spool),
-        residency=ResidencyPump(followings.residencies),
+        residency=ResidencyPump(engines.followings.residencies),
     )
-    if problem:
-        raise_event(NodeEvent("plugins_off", problem, Severity.WARNING, clock.now()))
+    if engines.problem:
+        raise_event(NodeEvent("plugins_off", engines.problem, Severity.WARNING, clock.now()))
     renewal = Renewal(
         address=settings.server.address,
         node_name=settings.node.name,
@@ -147,34 +118,6 @@ def assemble(settings: AgentSettings, store: IdentityStore, on_connection: Calla
         on_event=raise_event,
     )
     sampler = SpoolSampler(spool, connected=lambda: session.connected, statuses=supervisor.statuses, clock=clock)
-    return Agent(supervisor, session, renewal, inventory, monitor, spool, sampler)
-
-
-def _inside(settings: AgentSettings) -> tuple[Path | None, Path, str]:
-    """The plug-ins' folder (None: engines run without), that of the sockets, and why there are none though wanted."""
-    socket_dir = settings.engines.socket_dir or sockets.default_socket_dir(settings.state_dir)
-    if settings.engines.plugins == "off":
-        return None, socket_dir, ""
-    try:
-        sockets.make_socket_dir(socket_dir)
-        return plugin_files.install(settings.state_dir), socket_dir, ""
-    except (AgentError, OSError) as error:
-        return None, socket_dir, f"engines run without Stoker's plug-ins, and tell less of themselves: {error}"
-
-
-def engine_access(settings: AgentSettings, store: IdentityStore) -> EngineAccess:
-    """The node's certificate is its engines' too; key and certificate share a file, so both are replaced at once."""
-    return EngineAccess(
-        bind_host=settings.engines.bind_host,
-        advertise_host=settings.node.advertise_hosts[0],
-        port_first=settings.engines.port_first,
-        port_last=settings.engines.port_last,
-        tls=EngineTls(
-            cert_path=store.engine_path,
-            key_path=store.engine_path,
-            client_ca_path=store.engine_clients_path,
-            client_cert_path=store.scraper_path,
-            client_key_path=store.scraper_path,
-            ca_path=store.ca_path,
-        ),
-    )
+    sources = MetricsSources(supervisor, session, inventory, monitor)
+    metrics = metrics_server(settings, sources, clock, raise_event)
+    return Agent(supervisor, session, renewal, inventory, monitor, spool, sampler, metrics)
