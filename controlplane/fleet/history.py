@@ -49,6 +49,97 @@ class EngineSample:
     recompute_tokens_total: int | None = None
     recompute_flops_total: float | None = None
     recompute_seconds_total: float | None = None
+    covers_seconds: float | None = None  # the time that it stands for: since the one before, at most twice the interval
+    devices_count: int | None = None  # that the engine holds
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSample:
+    """One reading of one device, and which engine had it."""
+
+    sampled_at: datetime  # by the control plane's clock
+    node: str
+    device_id: str
+    provider: str
+    region: str
+    device_kind: str
+    engine_id: str = ""  # "": no engine has it
+    model: str = ""
+    engine_ready: bool = False
+    covers_seconds: float | None = None
+    memory_total_bytes: int | None = None
+    memory_used_bytes: int | None = None
+    weights_bytes: int | None = None
+    kv_cache_bytes: int | None = None
+    activations_bytes: int | None = None
+    other_bytes: int | None = None
+    free_bytes: int | None = None
+    power_watts: float | None = None
+    temperature_celsius: float | None = None
+    compute_clock_hertz: float | None = None
+    throttled: bool | None = None
+    faults_count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSample:
+    """One look at one node, whether or not it is heard of: silence is history too."""
+
+    sampled_at: datetime  # by the control plane's clock
+    node: str
+    provider: str
+    region: str
+    connected: bool
+    trust: str
+    cordoned: bool
+    simulated: bool
+    agent_version: str = ""
+    covers_seconds: float | None = None
+    devices_count: int | None = None
+    placed_devices_count: int | None = None
+    engines_count: int | None = None
+    ready_engines_count: int | None = None
+    clock_error_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecomputeSample:
+    """One tenant's recompute bill at one engine. `*_total` count from the start of the process `instance_id`."""
+
+    sampled_at: datetime  # by the control plane's clock
+    engine_id: str
+    instance_id: str
+    tenant: str
+    node: str
+    provider: str
+    region: str
+    model: str
+    tokens_total: int
+    flops_total: float | None = None
+    seconds_total: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionCount:
+    """What became of the requests of one tenant for one model that came in one minute, as one daemon saw it end.
+
+    offered = admitted + refused + left. What has not ended yet is in none of them.
+    """
+
+    minute_at: datetime
+    boot_id: str
+    tenant: str  # "": the key was not accepted
+    model: str  # one of the fleet's, or "other"
+    reason: str  # why they were refused; "": they were not
+    offered_count: int = 0
+    admitted_count: int = 0
+    refused_count: int = 0
+    left_count: int = 0
+    completed_count: int = 0  # of those admitted
+    failed_count: int = 0  # likewise
+    queue_seconds_sum: float | None = None  # at the gateway, of those admitted
+    first_byte_seconds_sum: float | None = None
+    first_byte_count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,3 +194,4 @@ class AuditEntry:
     detail: str
     outcome: str
     peer: str = ""
+    plan: str = ""  # the steps as they were shown to who asked for them, a line each

@@ -1,9 +1,14 @@
-"""One reading of an engine as history keeps it. Pure; called by the services that write history."""
+"""One reading of an engine as history keeps it, and its tenants' recompute bills. Pure.
+
+Called by the services that write history. Devices and nodes are in `fleet.hardware_samples`.
+"""
 
 from collections.abc import Iterable
 from datetime import datetime
+from math import isfinite
 
-from controlplane.fleet.history import EngineSample
+from controlplane.fleet.history import EngineSample, RecomputeSample
+from controlplane.fleet.inside import RecomputeBill
 from controlplane.fleet.observed import EngineReport, Histogram
 
 
@@ -15,6 +20,8 @@ def engine_sample(
     region: str,
     inflight_count: int | None,
     kv_headroom_tokens: int | None = None,
+    covers_seconds: float | None = None,
+    devices_count: int | None = None,
 ) -> EngineSample:
     gauges, counters = report.gauges, report.counters
     ttft = counters.ttft_seconds
@@ -54,9 +61,48 @@ def engine_sample(
         decode_tokens_total=steps.decode_tokens if steps else None,
         busy_seconds_total=steps.busy_seconds if steps else None,
         recompute_tokens_total=sum(bill.tokens for bill in bills) if bills else None,
-        recompute_flops_total=_sum(bill.flops for bill in bills),
-        recompute_seconds_total=_sum(bill.seconds for bill in bills),
+        recompute_flops_total=_sum(bill.flops for bill in bills) if bills else None,
+        recompute_seconds_total=_sum(bill.seconds for bill in bills) if bills else None,
+        covers_seconds=covers_seconds,
+        devices_count=devices_count,
     )
+
+
+def recompute_samples(
+    report: EngineReport,
+    sampled_at: datetime,
+    node: str,
+    provider: str,
+    region: str,
+    written: tuple[RecomputeBill, ...],
+) -> list[RecomputeSample]:
+    """The bills that grew since those that were `written` of this process."""
+    before = {bill.tenant: bill for bill in written}
+    return [
+        RecomputeSample(
+            sampled_at=sampled_at,
+            engine_id=report.engine_id,
+            instance_id=report.instance_id,
+            tenant=bill.tenant,
+            node=node,
+            provider=provider,
+            region=region,
+            model=report.model,
+            tokens_total=bill.tokens,
+            flops_total=_finite(bill.flops),
+            seconds_total=_finite(bill.seconds),
+        )
+        for bill in report.recompute
+        if bill.tokens and _figures(bill) != _figures(before.get(bill.tenant))
+    ]
+
+
+def _figures(bill: RecomputeBill | None) -> tuple[float | None, ...]:
+    return () if bill is None else (bill.tokens, bill.flops, bill.seconds)
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and isfinite(value) else None
 
 
 def _sum(parts: Iterable[float | None]) -> float | None:

@@ -37,6 +37,24 @@ WHOLE_COUNTERS = (*_WHOLE_COUNTERS, *_INSIDE_WHOLE_COUNTERS)
 REAL_COUNTERS = (*_REAL_COUNTERS, *_INSIDE_REAL_COUNTERS)
 COUNTERS = (*WHOLE_COUNTERS, *REAL_COUNTERS)
 
+SUMMARY_COUNTS = (
+    "devices_count",
+    "kv_used_tokens",
+    "running_count",
+    "waiting_count",
+    "inflight_count",
+    "kv_headroom_tokens",
+)
+SUMMARY_REALS = (
+    "generation_tokens_per_second",
+    "batch_tokens_per_step",
+    "intensity_flops_per_byte",
+    "ridge_flops_per_byte",
+    "prefix_hit_ratio",
+    "ttft_seconds_p50",
+    "ttft_seconds_p95",
+)
+
 engine_samples = Table(
     "engine_samples",
     metadata,
@@ -53,8 +71,12 @@ engine_samples = Table(
     # Last, as a migration adds them: PostgreSQL remembers the order in the views of this table.
     *(Column(name, BigInteger) for name in (*_INSIDE_GAUGES, *_INSIDE_WHOLE_COUNTERS)),
     *(Column(name, Float(53)) for name in _INSIDE_REAL_COUNTERS),
-    *(not_negative(name) for name in (*GAUGES, *COUNTERS)),
+    # The time that the row stands for, see `samples`; and how many devices the engine had in it.
+    Column("covers_seconds", Float(53)),
+    Column("devices_count", BigInteger),
+    *(not_negative(name) for name in (*GAUGES, *COUNTERS, "covers_seconds", "devices_count")),
     Index(None, "sampled_at"),
+    postgresql_partition_by="RANGE (sampled_at)",
 )
 
 fleet_events = Table(
@@ -87,8 +109,13 @@ audit_entries = Table(
     Column("detail", FreeText, nullable=False),
     Column("outcome", FreeText, nullable=False),
     Column("peer", FreeText, nullable=False),
+    Column("plan", FreeText, nullable=False),
+    # Hexadecimal; what they are over is in docs/audit.md.
+    Column("prev_hash", Text, nullable=False),
+    Column("hash", Text, nullable=False),
     not_empty("actor"),
     not_empty("action"),
+    not_empty("hash"),
 )
 
 engine_summaries = Table(
@@ -106,6 +133,11 @@ engine_summaries = Table(
     Column("dtype", Text, nullable=False),
     Column("kv_capacity_tokens", BigInteger),
     Column("last_report_at", UtcTimestamp, nullable=False),
+    # Of the last report: what `fleet_now` shows. Only people read it; a restarted daemon does not decide on it.
+    Column("provider", Text, nullable=False),
+    Column("region", Text, nullable=False),
+    *(Column(name, BigInteger) for name in SUMMARY_COUNTS),
+    *(Column(name, Float(53)) for name in SUMMARY_REALS),
     not_negative("generation"),
     not_negative("context_tokens_max"),
     not_negative("kv_capacity_tokens"),

@@ -23,7 +23,7 @@ request_records = Table(
     Column("tenant", FreeText, nullable=False),
     Column("request_id", FreeText, nullable=False),
     Column("started_at", UtcTimestamp, nullable=False),
-    Column("finished_at", UtcTimestamp, nullable=False, index=True),
+    Column("finished_at", UtcTimestamp, nullable=False),
     Column("outcome", EnumText(RequestOutcome), nullable=False),
     Column("status_code", Integer),
     *(Column(name, BigInteger) for name in TOKENS),
@@ -31,6 +31,7 @@ request_records = Table(
     not_empty("engine_id"),
     one_of("outcome", RequestOutcome),
     *(not_negative(name) for name in (*TOKENS, *SECONDS)),
+    Index(None, "finished_at", "engine_id"),
 )
 
 spool_positions = Table(
