@@ -51,6 +51,24 @@ class UnavailableError(StokerError):
     code = "unavailable"
 
 
+class DatabaseAwayError(UnavailableError):
+    """The database cannot be used at the moment: gone, locked, full, read-only. It may come back by itself."""
+
+    code = "database_away"
+
+
+class DatabaseSlowError(DatabaseAwayError):
+    """The database took longer over this than it may. Perhaps it was asked too much."""
+
+    code = "database_slow"
+
+
+class DatabaseDamagedError(DatabaseAwayError):
+    """What the database reads from its disk is not what it wrote. Only a backup helps."""
+
+    code = "database_damaged"
+
+
 class ConfigurationError(StokerError):
     """Settings that cannot be used: names file, line and key."""
 

@@ -1,26 +1,29 @@
 """Rows on their way into SQL: added without waiting, written in batches, kept while the database is away.
 
-The part that `sample_writer` and `event_writer` share. The caller spawns `run` and calls `flush` when it shuts down.
+The part that all kinds of rows share (`row_writers`). The caller spawns `run` and calls `flush` when it shuts down.
 Whatever happens to the database, `add` neither waits nor fails: beyond `buffer_max` the oldest rows are
 dropped and counted.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from typing import Generic, TypeVar
 
 import structlog
 
 from controlplane.clock import Clock
-from controlplane.errors import DatabaseVersionError, StokerError, UnavailableError
+from controlplane.errors import ConfigurationError, DatabaseVersionError, StokerError, UnavailableError
 from controlplane.storage.database import Database
 from controlplane.storage.unit_of_work import UnitOfWork
 
 T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
+
+# With these rows wait, whatever they are: away, of another release, or our user lost its rights.
+_AWAY = (UnavailableError, DatabaseVersionError, ConfigurationError)
 
 
 class BatchWriter(Generic[T]):
@@ -35,8 +38,11 @@ class BatchWriter(Generic[T]):
         flush_seconds: float,
         batch_max: int,
         buffer_max: int,
+        key: Callable[[T], Hashable] | None = None,
     ) -> None:
-        self._what = what  # "samples", for the log
+        """`key`: a row makes those before it with the same key needless, and they go first when the buffer is full."""
+        self.what = what  # "samples", for people
+        self._key = key
         self._write = write
         self._database = database
         self._clock = clock
@@ -48,6 +54,7 @@ class BatchWriter(Generic[T]):
         self._dropped_total = 0
         self._refused_total = 0
         self._away_since: float | None = None  # monotonic
+        self._overflowing = False  # told once, until rows are written again
         self._batch_full = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
 
@@ -95,10 +102,11 @@ class BatchWriter(Generic[T]):
     async def _write_batch(self, batch: list[T]) -> bool:
         self._in_flight = deque(batch)
         try:
-            await self._database.run(lambda uow: self._write(uow, batch))
+            await self._database.run_background(lambda uow: self._write(uow, batch))
             self._in_flight.clear()
+            self._overflowing = False
             self._note_back()
-        except (UnavailableError, DatabaseVersionError) as error:
+        except _AWAY as error:
             self._note_away(error)
             return False
         except StokerError:
@@ -117,8 +125,10 @@ class BatchWriter(Generic[T]):
         while self._in_flight:
             row = self._in_flight[0]
             try:
-                await self._database.run(lambda uow, row=row: self._write(uow, [row]))  # type: ignore[misc]
-            except (UnavailableError, DatabaseVersionError) as error:
+                await self._database.run_background(
+                    lambda uow, row=row: self._write(uow, [row])  # type: ignore[misc]
+                )
+            except _AWAY as error:
                 self._note_away(error)
                 return False
             except StokerError as error:
@@ -126,10 +136,16 @@ class BatchWriter(Generic[T]):
                 reason = str(error)
             self._in_flight.popleft()
         self._note_back()
-        _log.error("rows_refused", what=self._what, count=self._refused_total - refused_before, reason=reason)
+        _log.error("rows_refused", what=self.what, count=self._refused_total - refused_before, reason=reason)
         return True
 
     def _drop_overflow(self) -> None:
+        if self._key is not None and self.waiting_count > self._buffer_max:
+            latest = {self._key(row): row for row in self._waiting}
+            self._waiting = deque(latest.values())
+        if self._waiting and self.waiting_count > self._buffer_max and not self._overflowing:
+            self._overflowing = True
+            _log.error("buffer_full", what=self.what, waiting_count=self.waiting_count, do="the oldest are dropped")
         while self._waiting and self.waiting_count > self._buffer_max:
             self._waiting.popleft()
             self._dropped_total += 1
@@ -137,10 +153,10 @@ class BatchWriter(Generic[T]):
     def _note_away(self, error: StokerError) -> None:
         if self._away_since is None:
             self._away_since = self._clock.monotonic()
-            _log.warning("database_away", what=self._what, waiting_count=self.waiting_count, reason=str(error))
+            _log.warning("database_away", what=self.what, waiting_count=self.waiting_count, reason=str(error))
 
     def _note_back(self) -> None:
         if self._away_since is not None:
             away_seconds = self._clock.monotonic() - self._away_since
             self._away_since = None
-            _log.info("database_back", what=self._what, away_seconds=away_seconds, dropped_total=self.dropped_total)
+            _log.info("database_back", what=self.what, away_seconds=away_seconds, dropped_total=self.dropped_total)

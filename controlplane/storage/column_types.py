@@ -73,10 +73,11 @@ class FreeText(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        if value is None:
-            return None
-        return (
-            value.replace("\x00", "\N{REPLACEMENT CHARACTER}")
-            .encode("utf-16", "surrogatepass")
-            .decode("utf-16", "replace")
-        )
+        return None if value is None else storable(value)
+
+
+def storable(text: str) -> str:
+    """The text as `FreeText` stores it."""
+    return (
+        text.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    )

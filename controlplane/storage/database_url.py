@@ -1,4 +1,7 @@
-"""Database addresses: what is accepted, and how one is shown without its password. Used inside `storage` only."""
+"""Database addresses: what is accepted, and how one is shown without its password.
+
+Used inside `storage`, and by the services that save and restore a database.
+"""
 
 from pathlib import Path
 
@@ -31,6 +34,16 @@ def parse_url(text: str) -> URL:
 def kind_of(url: URL) -> str:
     """`sqlite` or `postgresql`."""
     return url.get_backend_name()
+
+
+def database_kind(text: str) -> str:
+    """`sqlite` or `postgresql`. Raises ConfigurationError."""
+    return kind_of(parse_url(text))
+
+
+def database_file(text: str) -> Path | None:
+    """The file of a SQLite database; None for PostgreSQL. Raises ConfigurationError."""
+    return sqlite_file(parse_url(text))
 
 
 def sqlite_file(url: URL) -> Path | None:

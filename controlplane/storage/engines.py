@@ -1,11 +1,13 @@
-"""SQLAlchemy engines, set up the same for every part of `storage`: one connection each, UTC, explicit transactions.
+"""SQLAlchemy engines, set up the same for every part of `storage`: UTC, explicit transactions, one connection to write.
 
 Used by `database`, `migrate` and `leader_lock`. Creating one connects nowhere.
 """
 
+import sqlite3
 from typing import Any
+from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event
 
 from controlplane.storage.database_url import kind_of
 
@@ -20,7 +22,14 @@ def create(url: URL) -> Engine:
     """An engine for a URL that `database_url.parse_url` made."""
     if kind_of(url) == "sqlite":
         return _sqlite(url)
-    return _postgresql(url)
+    return _postgresql(url, connections_max=1)
+
+
+def create_reader(url: URL, connections_max: int) -> Engine:
+    """An engine that cannot write: beside a writer it neither waits for it nor holds it up."""
+    if kind_of(url) == "sqlite":
+        return _sqlite_reader(url, connections_max)
+    return _postgresql(url, connections_max, read_only=True)
 
 
 def _sqlite(url: URL) -> Engine:
@@ -50,10 +59,33 @@ def _sqlite(url: URL) -> Engine:
     return engine
 
 
-def _postgresql(url: URL) -> Engine:
+def _sqlite_reader(url: URL, connections_max: int) -> Engine:
+    def connect() -> sqlite3.Connection:
+        # Not mode=ro, which cannot open a WAL that nobody has open; query_only refuses writes as well.
+        file = f"file:{quote(url.database or '')}?mode=rw"
+        connection = sqlite3.connect(
+            file, timeout=_BUSY_SECONDS_MAX, isolation_level=None, check_same_thread=False, uri=True
+        )
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS_MAX * 1000}")
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    engine = create_engine(
+        "sqlite://", creator=connect, poolclass=QueuePool, pool_size=connections_max, max_overflow=0,
+        hide_parameters=True,
+    )  # fmt: skip
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")  # one moment for all that is read
+
+    return engine
+
+
+def _postgresql(url: URL, connections_max: int, *, read_only: bool = False) -> Engine:
     engine = create_engine(
         url,
-        pool_size=1,
+        pool_size=connections_max,
         max_overflow=0,
         pool_pre_ping=True,  # a connection that died with a restarted server is replaced without a failed call
         connect_args={
@@ -72,6 +104,8 @@ def _postgresql(url: URL) -> Engine:
         connection.execute("SET tcp_keepalives_idle TO 5")
         connection.execute("SET tcp_keepalives_interval TO 5")
         connection.execute("SET tcp_keepalives_count TO 2")
+        if read_only:
+            connection.execute("SET default_transaction_read_only TO on")
         connection.autocommit = False
 
     return engine

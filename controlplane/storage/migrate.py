@@ -67,6 +67,19 @@ def require_current(url: str) -> None:
         )
 
 
+def require_known(url: str) -> None:
+    """Raises DatabaseVersionError when a newer release wrote the database, or none of ours."""
+    found, name = current(url), shown(parse_url(url))
+    if found is None:
+        raise DatabaseVersionError(f"{name} was never set up for Stoker: {MIGRATE_HINT}")
+    _refuse_newer(found, name)
+
+
+def require_known_revision(revision: str, name: str) -> None:
+    """Raises DatabaseVersionError when this release does not know the revision; `name` is whose it is, for people."""
+    _refuse_newer(revision, name)
+
+
 def _scripts() -> ScriptDirectory:
     return ScriptDirectory.from_config(_config())
 

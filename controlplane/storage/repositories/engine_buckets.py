@@ -17,13 +17,17 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
+    Subquery,
+    Table,
     and_,
     case,
+    exists,
     func,
     literal,
     literal_column,
     null,
     select,
+    union_all,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
@@ -31,7 +35,8 @@ from sqlalchemy.types import BigInteger
 
 from controlplane.errors import InvalidInputError
 from controlplane.fleet.history import EngineHistoryRow
-from controlplane.storage.tables import engine_samples
+from controlplane.storage.tables import engine_samples, process_totals, rolled_engine_hours, rolled_engine_minutes
+from controlplane.storage.tables.rollups import counted
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAMES = ("engine_id", "node", "provider", "region", "model")
@@ -77,42 +82,49 @@ def history(
     wanted: Mapping[str, str],
     bucket_seconds: float,
     limit: int,
+    minutes_until: datetime | None = None,
+    hours_until: datetime | None = None,
 ) -> list[EngineHistoryRow]:
-    """See `Samples.history`; `wanted` are names to match, where "" matches all."""
+    """See `Samples.history` and `Rollups.history`; `wanted` are names to match, where "" matches all.
+
+    Before `hours_until` hours are taken, then minutes before `minutes_until`, then samples.
+    """
     bucket_microseconds = round(bucket_seconds * 1_000_000)
     if bucket_microseconds < 1:
         raise InvalidInputError("a bucket must be longer than zero seconds")
-    chosen = [engine_samples.c.sampled_at >= since, engine_samples.c.sampled_at < until]
-    chosen += [engine_samples.c[name] == value for name, value in wanted.items() if value]
-    in_range = select(engine_samples).where(*chosen).cte("in_range")
-    added = _added(in_range, _counted_before(in_range, since), bucket_microseconds)
-    rows = connection.execute(_buckets(added).limit(limit)).all()
+    sampled_since = since if minutes_until is None else max(since, minutes_until)
+    minutes_since = since.replace(second=0, microsecond=0) if hours_until is None else max(since, hours_until)
+    matching = {name: value for name, value in wanted.items() if value}
+    parts = []
+    if sampled_since < until or minutes_until is None:
+        parts.append(_of_samples(sampled_since, until, matching, bucket_microseconds))
+    if minutes_until is not None:
+        span = (minutes_since, min(until, minutes_until))
+        parts.append(_of_rolled(rolled_engine_minutes, "minute_at", span, matching, bucket_microseconds))
+    if hours_until is not None:
+        span = (since.replace(minute=0, second=0, microsecond=0), min(until, hours_until))
+        parts.append(_of_rolled(rolled_engine_hours, "hour_at", span, matching, bucket_microseconds))
+    rows = connection.execute(_buckets(union_all(*parts).subquery("counted")).limit(limit)).all()
     return [_fact(row, bucket_microseconds) for row in reversed(rows)]
 
 
-def token_totals(connection: Connection, since: datetime | None) -> dict[str, tuple[int | None, int | None]]:
+def token_totals(connection: Connection, since: datetime) -> dict[str, tuple[int | None, int | None]]:
     """See `Samples.token_totals`."""
     counters = ("prompt_tokens_total", "generation_tokens_total")
-    samples = select(engine_samples)
-    if since is not None:
-        samples = samples.where(engine_samples.c.sampled_at >= since)
-    in_range = samples.cte("in_range")
+    in_range = select(engine_samples).where(engine_samples.c.sampled_at >= since).cte("in_range")
     counted = _counted_before(in_range, since, counters)
     grown = [_growth(counted.c[f"{name}_top"], counted.c[f"{name}_before"]) for name in counters]
     totals = select(counted.c.model, *(func.sum(value) for value in grown)).group_by(counted.c.model)
     return {model: (_whole(prompt), _whole(generation)) for model, prompt, generation in connection.execute(totals)}
 
 
-def _counted_before(in_range: CTE, since: datetime | None, counters: Sequence[str] = _COUNTERS) -> CTE:
+def _counted_before(in_range: CTE, since: datetime, counters: Sequence[str] = _COUNTERS) -> CTE:
     """Per process in range: each counter's highest value there (`_top`) and its last known one before (`_before`)."""
     columns: list[ColumnElement[Any]] = [in_range.c.engine_id, in_range.c.instance_id]
     columns.append(func.max(in_range.c.model).label("model"))
     for name in counters:
-        top = func.max(in_range.c[name])
+        top, first = func.max(in_range.c[name]), func.min(in_range.c[name])
         columns.append(top.label(f"{name}_top"))
-        if since is None:
-            columns.append(literal(0).label(f"{name}_before"))
-            continue
         earlier = engine_samples.alias()
         last_known = (
             select(earlier.c[name])
@@ -128,16 +140,34 @@ def _counted_before(in_range: CTE, since: datetime | None, counters: Sequence[st
             .correlate(in_range)
         )
         # A counter that this process does not have would make the look-up read its whole past in vain.
-        columns.append(func.coalesce(case((top.is_not(None), last_known)), 0).label(f"{name}_before"))
+        # Of a process whose samples from before are forgotten, what it told first was counted at an unknown time.
+        known = case((top.is_not(None), func.coalesce(last_known, case((_began_before(in_range, since), first)))))
+        columns.append(func.coalesce(known, 0).label(f"{name}_before"))
     return select(*columns).group_by(in_range.c.engine_id, in_range.c.instance_id).cte("processes")
+
+
+def _began_before(in_range: CTE, since: datetime) -> ColumnElement[bool]:
+    return (
+        exists()
+        .where(
+            process_totals.c.engine_id == in_range.c.engine_id,
+            process_totals.c.instance_id == in_range.c.instance_id,
+            process_totals.c.first_sampled_at < since,
+        )
+        .correlate(in_range)
+    )
 
 
 def _growth(value: ColumnElement[Any], before: ColumnElement[Any]) -> ColumnElement[Any]:
     return case((value.is_(None), null()), (value > before, value - before), else_=0)
 
 
-def _added(in_range: CTE, processes: CTE, bucket_microseconds: int) -> CTE:
-    """Each sample in range with its bucket's number and what it adds to each counter."""
+def _of_samples(since: datetime, until: datetime, wanted: Mapping[str, str], bucket_microseconds: int) -> Select[Any]:
+    """Each sample with its bucket's number and what it adds to each counter."""
+    chosen = [engine_samples.c.sampled_at >= since, engine_samples.c.sampled_at < until]
+    chosen += [engine_samples.c[name] == value for name, value in wanted.items()]
+    in_range = select(engine_samples).where(*chosen).cte("in_range")
+    processes = _counted_before(in_range, since)
     # In a step of its own, since SQLite would compute a window function anew wherever it is mentioned; and in words,
     # since bound parameters in the frame would make it take equal windows for different ones.
     process = (
@@ -146,31 +176,49 @@ def _added(in_range: CTE, processes: CTE, bucket_microseconds: int) -> CTE:
     seen: list[ColumnElement[Any]] = [
         literal_column(f"MAX({name}) OVER {process}").label(f"{name}_seen") for name in _COUNTERS
     ]
-    seen_before = select(in_range, *seen).cte("seen_before")
-    given = seen_before.c
-    columns: list[ColumnElement[Any]] = [given[name] for name in _NAMES]
-    bucket = _EpochMicroseconds(given.sampled_at) // bucket_microseconds
-    columns += [bucket.label("bucket"), given.running_count, given.waiting_count]
-    ratio = given.kv_used_tokens * 1.0 / given.kv_capacity_tokens
-    columns.append(case((given.kv_capacity_tokens > 0, ratio)).label("kv_used_ratio"))
+    given = select(in_range, *seen).cte("seen_before").c
+    ratio = case((given.kv_capacity_tokens > 0, given.kv_used_tokens * 1.0 / given.kv_capacity_tokens))
+    columns: list[ColumnElement[Any]] = [(_EpochMicroseconds(given.sampled_at) // bucket_microseconds).label("bucket")]
+    columns += [given[name] for name in _NAMES]
+    columns += [literal(1).label("samples_count"), ratio.label("kv_used_ratio_max"), ratio.label("kv_used_ratio_mean")]
+    columns += [given.running_count.label("running_count_mean"), given.waiting_count.label("waiting_count_max")]
     for name in _COUNTERS:
         here, earlier = given[f"{name}_seen"], processes.c[f"{name}_before"]
         columns.append(_growth(given[name], case((here > earlier, here), else_=earlier)).label(name))
     same_process = and_(processes.c.engine_id == given.engine_id, processes.c.instance_id == given.instance_id)
-    return select(*columns).select_from(seen_before.join(processes, same_process)).cte("added")
+    return select(*columns).join_from(given.engine_id.table, processes, same_process)
 
 
-def _buckets(added: CTE) -> Select[Any]:
-    keys = [added.c.bucket, *(added.c[name] for name in _NAMES)]
+def _of_rolled(
+    table: Table, at: str, span: tuple[datetime, datetime], wanted: Mapping[str, str], bucket_microseconds: int
+) -> Select[Any]:
+    """Each minute or hour with its bucket's number, in the columns of `_of_samples`."""
+    given = table.c
+    columns: list[ColumnElement[Any]] = [(_EpochMicroseconds(given[at]) // bucket_microseconds).label("bucket")]
+    columns += [given[name] for name in _NAMES]
+    columns += [given.samples_count, given.kv_used_ratio_max, given.kv_used_ratio_mean]
+    columns += [given.running_count_mean, given.waiting_count_max]
+    columns += [given[counted(name)].label(name) for name in _COUNTERS]
+    chosen = [given[at] >= span[0], given[at] < span[1], *(given[name] == value for name, value in wanted.items())]
+    return select(*columns).where(*chosen)
+
+
+def _buckets(parts: Subquery) -> Select[Any]:
+    keys = [parts.c.bucket, *(parts.c[name] for name in _NAMES)]
+
+    def mean(name: str) -> ColumnElement[Any]:
+        weights = func.sum(case((parts.c[name].is_not(None), parts.c.samples_count)))
+        return func.sum(parts.c[name] * 1.0 * parts.c.samples_count) / func.nullif(weights, 0)
+
     return (
         select(
             *keys,
-            func.count().label("samples_count"),
-            func.max(added.c.kv_used_ratio).label("kv_used_ratio_max"),
-            func.avg(added.c.kv_used_ratio).label("kv_used_ratio_mean"),
-            func.avg(added.c.running_count).label("running_count_mean"),
-            func.max(added.c.waiting_count).label("waiting_count_max"),
-            *(func.sum(added.c[name]).label(name) for name in _COUNTERS),
+            func.sum(parts.c.samples_count).label("samples_count"),
+            func.max(parts.c.kv_used_ratio_max).label("kv_used_ratio_max"),
+            mean("kv_used_ratio_mean").label("kv_used_ratio_mean"),
+            mean("running_count_mean").label("running_count_mean"),
+            func.max(parts.c.waiting_count_max).label("waiting_count_max"),
+            *(func.sum(parts.c[name]).label(name) for name in _COUNTERS),
         )
         .group_by(*keys)
         .order_by(*(key.desc() for key in keys))
@@ -185,7 +233,7 @@ def _fact(row: Row[Any], bucket_microseconds: int) -> EngineHistoryRow:
         provider=row.provider,
         region=row.region,
         model=row.model,
-        samples_count=row.samples_count,
+        samples_count=int(row.samples_count),
         kv_used_ratio_max=_real(row.kv_used_ratio_max),
         kv_used_ratio_mean=_real(row.kv_used_ratio_mean),
         running_count_mean=_real(row.running_count_mean),

@@ -1,13 +1,14 @@
 """The last known engines, for a daemon that starts."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from sqlalchemy import Connection, RowMapping, delete, select
 
 from controlplane.fleet.summaries import EngineSummary
-from controlplane.storage.repositories.statements import put_rows
+from controlplane.storage.repositories.bulk_rows import BulkRows
 from controlplane.storage.tables import engine_summaries
+
+_ROWS = BulkRows(engine_summaries, EngineSummary, replace=True)
 
 
 class EngineSummaries:
@@ -17,7 +18,7 @@ class EngineSummaries:
     def put_many(self, summaries: Iterable[EngineSummary]) -> None:
         """Add them, or replace those of the same engines. The last one of an engine wins."""
         latest = {summary.engine_id: summary for summary in summaries}
-        put_rows(self._connection, engine_summaries, [_row(summary) for summary in latest.values()])
+        _ROWS.write(self._connection, list(latest.values()))
 
     def all(self) -> list[EngineSummary]:
         """By engine."""
@@ -27,11 +28,6 @@ class EngineSummaries:
     def remove(self, engine_ids: Sequence[str]) -> None:
         """Forget engines whose placements are gone."""
         self._connection.execute(delete(engine_summaries).where(engine_summaries.c.engine_id.in_(engine_ids)))
-
-
-def _row(summary: EngineSummary) -> dict[str, Any]:
-    row = {column.name: getattr(summary, column.name) for column in engine_summaries.columns}
-    return {**row, "served_paths": list(summary.served_paths)}
 
 
 def _fact(row: RowMapping) -> EngineSummary:

@@ -59,6 +59,12 @@ class Events:
         newest_first = [FleetEvent(**row) for row in self._connection.execute(found.limit(limit + 1)).mappings()]
         return EventPage(newest_first[:limit][::-1], truncated=len(newest_first) > limit)
 
+    def before(self, at: datetime, limit: int) -> Sequence[FleetEvent]:
+        """The last `limit` events before `at`, oldest first."""
+        found = select(fleet_events).where(fleet_events.c.at < at)
+        newest = found.order_by(fleet_events.c.at.desc(), fleet_events.c.event_id.desc()).limit(limit)
+        return [FleetEvent(**row) for row in self._connection.execute(newest).mappings()][::-1]
+
     def remove_before(self, at: datetime) -> int:
         """Forget older events, but never the newest of all: its number is where the next one goes on. How many went."""
         newest = select(func.max(fleet_events.c.event_id)).scalar_subquery()

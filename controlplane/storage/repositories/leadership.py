@@ -33,6 +33,16 @@ class Leadership:
         )
         return int(self._connection.execute(taken.returning(leadership.c.epoch)).scalar_one())
 
+    def raise_to(self, epoch: int, holder: str, now: datetime) -> None:
+        """The next leader's epoch will be higher than this: for a database that was set back."""
+        row: dict[str, Any] = {"only_row": 1, "epoch": epoch, "holder": holder, "acquired_at": now}
+        raised = insert_into(self._connection, leadership).values(row)
+        raised = raised.on_conflict_do_update(
+            index_elements=["only_row"], set_={"epoch": epoch, "holder": holder, "acquired_at": now},
+            where=leadership.c.epoch < epoch,
+        )  # fmt: skip
+        self._connection.execute(raised)
+
     def current(self) -> Leader | None:
         """None: nobody ever led."""
         row = self._connection.execute(select(leadership)).first()

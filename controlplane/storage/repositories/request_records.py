@@ -6,10 +6,11 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, tuple_
+from sqlalchemy import Connection, delete, select
 
 from controlplane.fleet.node_records import RequestRecord, RequestRow, SpoolPosition
 from controlplane.storage.repositories.statements import add_new_rows, put_rows
+from controlplane.storage.rollups.marks import mark_requests
 from controlplane.storage.tables.records import request_records, spool_positions
 
 _FIELDS = [field.name for field in fields(RequestRecord)]
@@ -21,8 +22,9 @@ class RequestRecords:
         self._connection = connection
 
     def append_many(self, rows: Sequence[RequestRow]) -> None:
-        """Write rows; one that is there already (node, spool and number) is left as it is."""
+        """Write rows; one that is there already (node, spool and number) is left as it is. Their minutes are marked."""
         add_new_rows(self._connection, request_records, [_row(row) for row in rows])
+        mark_requests(self._connection, ((row.record.engine_id, row.record.finished_at) for row in rows))
 
     def list(self, since: datetime, until: datetime, limit: int = 1000) -> list[RequestRow]:
         """Those that finished in [since, until), the first ones first."""
@@ -30,12 +32,6 @@ class RequestRecords:
         found = select(request_records).where(finished_at >= since, finished_at < until)
         ordered = found.order_by(finished_at, *request_records.primary_key).limit(limit)
         return [_fact(dict(row)) for row in self._connection.execute(ordered).mappings()]
-
-    def remove_before(self, at: datetime, limit: int = 10_000) -> int:
-        """Forget requests that finished earlier, so many at most: there are millions. How many went."""
-        keys = tuple(request_records.primary_key)
-        old = select(*keys).where(request_records.c.finished_at < at).limit(limit)
-        return self._connection.execute(delete(request_records).where(tuple_(*keys).in_(old))).rowcount
 
 
 class SpoolPositions:

@@ -1,22 +1,17 @@
 """Engines' samples: written in bulk, asked by engine, bucket and model. The SQL is in `engine_buckets`."""
 
 from collections.abc import Sequence
-from dataclasses import fields
 from datetime import datetime
-from math import isfinite
-from operator import attrgetter
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists
+from sqlalchemy import Connection
 
 from controlplane.fleet.history import EngineHistoryRow, EngineSample
-from controlplane.storage.repositories import engine_buckets
-from controlplane.storage.repositories.statements import add_new_rows
+from controlplane.storage.repositories import engine_buckets, token_totals
+from controlplane.storage.repositories.bulk_rows import BulkRows
+from controlplane.storage.rollups.marks import mark_late
 from controlplane.storage.tables import engine_samples
-from controlplane.storage.tables.history import REAL_COUNTERS
 
-_FIELDS = [field.name for field in fields(EngineSample)]
-_VALUES = attrgetter(*_FIELDS)
+_ROWS = BulkRows(engine_samples, EngineSample)
 
 
 class Samples:
@@ -24,8 +19,12 @@ class Samples:
         self._connection = connection
 
     def append_many(self, samples: Sequence[EngineSample]) -> None:
-        """Write samples; one that is there already (engine, instance and time) is left as it is."""
-        add_new_rows(self._connection, engine_samples, [_row(sample) for sample in samples])
+        """Write samples; one that is there already (engine, instance and time) is left as it is.
+
+        What comes after its minute was computed has its hour computed again.
+        """
+        _ROWS.write(self._connection, samples)
+        mark_late(self._connection, "engine_minutes", ((sample.engine_id, sample.sampled_at) for sample in samples))
 
     def history(
         self,
@@ -45,37 +44,12 @@ class Samples:
         wanted = {"engine_id": engine_id, "model": model, "node": node}
         return engine_buckets.history(self._connection, since, until, wanted, bucket_seconds, limit)
 
-    def remove_before(self, at: datetime) -> int:
-        """Forget older samples. How many went.
-
-        The newest old sample of a process that was sampled since stays: what the next one counted is told from it.
-        """
-        newer, between = engine_samples.alias("newer"), engine_samples.alias("between")
-
-        def same_process(other: Any) -> ColumnElement[bool]:
-            return and_(
-                other.c.engine_id == engine_samples.c.engine_id, other.c.instance_id == engine_samples.c.instance_id
-            )
-
-        went_on = exists().where(same_process(newer), newer.c.sampled_at >= at)
-        newest_old = ~exists().where(
-            same_process(between), between.c.sampled_at > engine_samples.c.sampled_at, between.c.sampled_at < at
-        )
-        old = delete(engine_samples).where(engine_samples.c.sampled_at < at, ~and_(went_on, newest_old))
-        return self._connection.execute(old).rowcount
-
     def token_totals(self, since: datetime | None = None) -> dict[str, tuple[int | None, int | None]]:
-        """Each model's prompt and generation tokens, exactly: of all samples, or counted at or after `since`.
+        """Each model's prompt and generation tokens, exactly: of all time, or counted at or after `since`.
 
-        None: not one sample of that model told it.
+        Of all time means for as long as hours are kept; `since` must not be before what is kept of samples. None: not one
+        sample of that model told it.
         """
+        if since is None:
+            return token_totals.of_all_time(self._connection)
         return engine_buckets.token_totals(self._connection, since)
-
-
-def _row(sample: EngineSample) -> dict[str, Any]:
-    row = dict(zip(_FIELDS, _VALUES(sample), strict=True))
-    for name in REAL_COUNTERS:
-        value = row[name]
-        if value is not None and not isfinite(value):
-            row[name] = None  # one NaN would make every later sum NaN
-    return row

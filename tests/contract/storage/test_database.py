@@ -5,7 +5,14 @@ import threading
 
 import pytest
 
-from controlplane.errors import ConfigurationError, ConflictError, NotFoundError, UnavailableError
+from controlplane.errors import (
+    ConfigurationError,
+    ConflictError,
+    DatabaseAwayError,
+    NotFoundError,
+    StokerError,
+    UnavailableError,
+)
 from controlplane.storage import migrate
 from controlplane.storage.database import Database
 from controlplane.storage.unit_of_work import UnitOfWork, load_desired
@@ -66,6 +73,108 @@ async def test_too_much_waiting_work_is_refused_at_once(database: Database) -> N
         held.set()
     await asyncio.gather(*waiting)
     await database.run(load_desired)
+
+
+async def test_what_somebody_waits_for_goes_before_history(database: Database) -> None:
+    held, done = threading.Event(), list[str]()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(database.run(lambda uow: held.wait(30)))
+        await asyncio.sleep(0)
+        group.create_task(database.run_background(lambda uow: done.append("history")))
+        await asyncio.sleep(0)
+        group.create_task(database.run(lambda uow: done.append("a change")))
+        await asyncio.sleep(0)
+        held.set()
+    assert done == ["a change", "history"]
+
+
+async def test_nobody_waits_for_ever_and_what_had_not_begun_is_not_done(database: Database) -> None:
+    held, in_force = threading.Event(), list[str]()
+
+    def slow(uow: UnitOfWork) -> str:
+        held.wait(30)
+        uow.nodes.put(node())
+        return "slow"
+
+    with pytest.raises(UnavailableError, match="it may still be done"):
+        await database.run(slow, then=in_force.append, seconds_max=0.01)
+    with pytest.raises(UnavailableError, match="nothing was changed"):
+        await database.run(lambda uow: uow.nodes.put(node("aws-1")), seconds_max=0.01)
+    assert in_force == []
+    held.set()
+    assert [each.name for each in await database.run(lambda uow: uow.nodes.all())] == ["gcp-1"]
+    assert in_force == ["slow"], "what was committed is put into force, though nobody waits any more"
+
+
+async def test_what_was_not_committed_is_not_put_into_force(database: Database) -> None:
+    def fail(uow: UnitOfWork) -> None:
+        raise NotFoundError("no")
+
+    in_force = list[None]()
+    with pytest.raises(NotFoundError):
+        await database.run(fail, then=in_force.append)
+    await database.run(load_desired)
+    assert in_force == []
+
+
+async def test_readers_see_what_was_committed_and_do_not_wait_for_the_writer(database: Database) -> None:
+    await database.run(lambda uow: uow.nodes.put(node()))
+    held, begun = threading.Event(), threading.Event()
+
+    def write(uow: UnitOfWork) -> None:
+        uow.nodes.put(node("aws-1"))
+        begun.set()
+        held.wait(30)
+
+    async with asyncio.TaskGroup() as group:
+        writing = group.create_task(database.run(write))
+        await asyncio.to_thread(begun.wait, 30)
+        assert [each.name for each in await database.read(lambda uow: uow.nodes.all())] == ["gcp-1"]
+        held.set()
+        await writing
+        assert len(await database.read(lambda uow: uow.nodes.all())) == 2
+
+
+async def test_a_reader_cannot_write(database: Database) -> None:
+    with pytest.raises(UnavailableError, match="read"):
+        await database.read(lambda uow: uow.nodes.put(node()))
+    assert await database.run(lambda uow: uow.nodes.all()) == []
+
+
+async def test_a_question_that_takes_too_long_is_ended_and_the_next_is_answered(database: Database) -> None:
+    endless = (
+        "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 1000000000) "
+        "SELECT COUNT(*) FROM numbers"
+    )
+    asked = [
+        database.read(lambda uow: uow.nodes._connection.exec_driver_sql(endless).scalar(), seconds_max=0.2)
+        for _ in range(3)
+    ]
+    for answer in await asyncio.gather(*asked, return_exceptions=True):
+        assert isinstance(answer, UnavailableError)
+        assert "ask for a shorter time" in str(answer)
+    assert await database.read(lambda uow: uow.nodes.all()) == []
+
+
+async def test_who_listens_hears_of_the_database_and_not_of_callers_mistakes(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[StokerError | None] = []
+    database.listen(heard.append)
+
+    def refused(uow: UnitOfWork) -> None:
+        raise NotFoundError("no such node")
+
+    def away(uow: UnitOfWork) -> None:
+        raise DatabaseAwayError("gone")
+
+    for fn in (refused, away):
+        with pytest.raises(StokerError):
+            await database.run(fn)
+    with pytest.raises(DatabaseAwayError):
+        await database.read(away)
+    await database.run_background(load_desired)
+    assert [str(each) if each else None for each in heard] == [None, "gone", None]
 
 
 async def test_another_databases_changes_are_seen(database_url: str, database: Database) -> None:

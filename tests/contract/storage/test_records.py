@@ -24,6 +24,7 @@ from controlplane.runtime.event_log import EventLog
 from controlplane.runtime.fleet_store import FleetStore
 from controlplane.runtime.tasks import TaskScope
 from controlplane.services.ingest_records import IngestRecords
+from controlplane.services.store_records import Kept
 from controlplane.storage.database import Database
 from tests.support.clock import START, SettableClock
 from tests.support.fleet import THRESHOLDS, at, counted, desired, enrolled, reported
@@ -62,6 +63,7 @@ class Ingesting:
         self.database = database
         self.clock = SettableClock(at(100))
         self.told: list[FleetEvent] = []
+        self.kept = Kept(samples=timedelta(hours=48), requests=timedelta(hours=48))
         self.tasks = TaskScope()
         self.start()
 
@@ -70,7 +72,7 @@ class Ingesting:
         store = FleetStore(self.clock, THRESHOLDS)
         store.apply_now(DesiredChanged(desired([enrolled("gcp-1"), enrolled("aws-1")])))
         events = EventLog([], 0, self.told.extend)
-        self.ingest = IngestRecords(store, events, self.database, self.tasks, self.clock)
+        self.ingest = IngestRecords(store, events, self.database, self.tasks, self.clock, lambda: self.kept)
 
     async def answers(self, session: AgentSession, count: int = 1) -> list[RecordsReceived]:
         await until(lambda: session.queue.qsize() >= count, "the answers")
@@ -169,7 +171,6 @@ async def test_a_reading_that_is_there_already_is_not_doubled(plane: Ingesting, 
         (NodeRecord(2, None, "model of 5000 characters"), "5000 characters"),
         (request(2, finished_at=at(100) + timedelta(days=1)), "in the future"),
         (request(2, started_at=datetime.min.replace(tzinfo=START.tzinfo)), "longer than weeks"),
-        (request(2, finished_at=START - timedelta(days=41)), "longer ago"),
         (request(2, started_at=at(90)), "before it began"),
         (reading(2, 1e9, 1), "in the future"),
     ],
@@ -223,10 +224,13 @@ async def test_without_a_database_nothing_is_acknowledged(plane: Ingesting, data
 async def test_requests_are_forgotten_by_their_own_time_and_positions_last_longer(
     plane: Ingesting, database: Database
 ) -> None:
-    await plane.deliver(batch(*(request(number) for number in (1, 2, 3))))
+    await plane.deliver(batch(request(1, finished_at=at(-4000)), request(2, finished_at=at(-3990)), request(3)))
+    while await database.run(lambda uow: uow.rollups.step(at(3 * 3600))) is not None:
+        pass
     old = SpoolPosition("gcp-1", "ancient", 7, 0, at(0) - timedelta(days=100))
     await database.run(lambda uow: uow.spool_positions.put_many([old]))
-    await forget_old_history.run(database, 30, 365, 1.0, at(3600 + 2.5))
+    keep = forget_old_history.Keep(48, 30, 730, requests_hours=1, events_days=365)
+    await forget_old_history.run(database, keep, at(3600 + 2.5))
     assert await plane.names() == ["r3"]
     known = await database.run(lambda uow: uow.spool_positions.of_node("gcp-1"))
     assert [(position.spool_id, position.sequence) for position in known] == [("s1", 3)]

@@ -9,7 +9,7 @@ from controlplane.clock import SystemClock
 from controlplane.errors import UnavailableError
 from controlplane.storage import engines, migrate
 from controlplane.storage.database import Database
-from controlplane.storage.sample_writer import SampleWriter
+from controlplane.storage.row_writers import SAMPLES
 from controlplane.storage.unit_of_work import load_desired
 from tests.contract.storage.facts import sample
 
@@ -25,7 +25,7 @@ async def test_the_pragmas_are_those_we_promise(file: Path) -> None:
     database = Database.open(f"sqlite:///{file}")
 
     def ask(name: str) -> object:
-        return database._thread.submit(
+        return database._writing.submit(
             lambda: database._engine.raw_connection().cursor().execute(f"PRAGMA {name}").fetchone()[0]
         ).result()
 
@@ -36,7 +36,7 @@ async def test_the_pragmas_are_those_we_promise(file: Path) -> None:
 async def test_a_file_locked_by_another_is_away_until_it_is_free(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "_BUSY_SECONDS_MAX", 0)
     database = Database.open(f"sqlite:///{file}")
-    writer = SampleWriter(database, SystemClock())
+    writer = SAMPLES.writer(database, SystemClock())
     writer.add([sample(0)])
     other = sqlite3.connect(file, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -75,7 +75,7 @@ async def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
 async def test_a_full_disk_is_waited_for(file: Path) -> None:
     """The page limit stands in for the disk: SQLite's answer is the same."""
     database = Database.open(f"sqlite:///{file}")
-    writer = SampleWriter(database, SystemClock(), batch_max=5_000)
+    writer = SAMPLES.writer(database, SystemClock(), batch_max=5_000)
     await database.run(lambda uow: uow.samples._connection.exec_driver_sql("PRAGMA max_page_count = 1"))
     writer.add([sample(n) for n in range(5_000)])
     assert not await writer.flush()

@@ -7,9 +7,7 @@ import pytest
 from controlplane.clock import SystemClock
 from controlplane.errors import UnavailableError
 from controlplane.storage.database import Database
-from controlplane.storage.event_writer import EventWriter
-from controlplane.storage.sample_writer import SampleWriter
-from controlplane.storage.summary_writer import SummaryWriter
+from controlplane.storage.row_writers import EVENTS, SAMPLES, SUMMARIES
 from controlplane.storage.unit_of_work import load_desired
 from tests.contract.storage.facts import at, event, sample
 from tests.contract.storage.test_access import SUMMARY
@@ -19,9 +17,9 @@ from tests.support.postgres import PostgresCluster
 async def test_what_was_added_is_in_sql_after_a_flush(database: Database) -> None:
     clock = SystemClock()
     samples, events, summaries = (
-        SampleWriter(database, clock),
-        EventWriter(database, clock),
-        SummaryWriter(database, clock),
+        SAMPLES.writer(database, clock),
+        EVENTS.writer(database, clock),
+        SUMMARIES.writer(database, clock),
     )
     samples.add([sample(n, prompt_tokens_total=n) for n in range(10)])
     events.add([event(event_id=5), event(1, event_id=6)])
@@ -37,7 +35,7 @@ async def test_what_was_added_is_in_sql_after_a_flush(database: Database) -> Non
 
 
 async def test_a_sample_that_cannot_be_stored_does_not_hold_up_the_others(database: Database) -> None:
-    writer = SampleWriter(database, SystemClock())
+    writer = SAMPLES.writer(database, SystemClock())
     writer.add([sample(0, prompt_tokens_total=1), sample(1, prompt_tokens_total=2**63), sample(2, running_count=-1)])
     writer.add([sample(3, prompt_tokens_total=4, node="a\x00b"), sample(4, prompt_tokens_total=5)])
     assert await writer.flush()
@@ -52,7 +50,7 @@ async def test_samples_wait_while_postgresql_is_away(
 ) -> None:
     name = postgres_cluster.create_database(template=postgres_template)
     database = Database.open(postgres_cluster.url(name))
-    writer = SampleWriter(database, SystemClock(), buffer_max=4, batch_max=2)
+    writer = SAMPLES.writer(database, SystemClock(), buffer_max=4, batch_max=2)
     writer.add([sample(0, prompt_tokens_total=1)])
     assert await writer.flush()
 

@@ -36,7 +36,7 @@ class ObedientDatabase:
         self.gate.set()
         self.entered = asyncio.Event()
 
-    async def run(self, fn: Callable[[UnitOfWork], T]) -> T:
+    async def run_background(self, fn: Callable[[UnitOfWork], T]) -> T:
         self.entered.set()
         await self.gate.wait()
         if self.trouble is not None:
