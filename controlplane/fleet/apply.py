@@ -55,7 +55,7 @@ def apply(
                 draft.desired = _desired(draft.desired, desired)
                 _forget_unenrolled(draft)
             case SummariesRestored(summaries):
-                _restore(draft, summaries, now)
+                _restore(draft, summaries, now, thresholds)
             case SessionOpened():
                 _session_opened(draft, event)
             case ReportReceived():
@@ -113,14 +113,24 @@ def _forget_unenrolled(draft: _Draft) -> None:
             del draft.engines[engine_id]
 
 
-def _restore(draft: _Draft, summaries: tuple[EngineSummary, ...], now: datetime) -> None:
-    """Take what was last known as ageing: good enough to route by until the agents report again."""
+def _restore(draft: _Draft, summaries: tuple[EngineSummary, ...], now: datetime, thresholds: TrustThresholds) -> None:
+    """Take what was last known as ageing: good enough to route by until the agents report again.
+
+    Ages stood still while nobody listened. A node that had been lost by then, beside others that were heard, is lost still.
+    """
+    heard: dict[str, datetime] = {}
     for summary in summaries:
+        heard[summary.node] = max(summary.last_report_at, heard.get(summary.node, summary.last_report_at))
+    last = max(heard.values(), default=now)
+    for summary in summaries:
+        silent = last - heard[summary.node]
         node = draft.nodes.get(summary.node)
         placed = summary.engine_id in draft.desired.placements
         if node is None or node.heard_since_boot or summary.engine_id in draft.engines or not placed:
             continue
-        draft.engines[summary.engine_id] = EngineObserved(summary.as_report(), summary.node, now, restored=True)
+        draft.engines[summary.engine_id] = EngineObserved(
+            summary.as_report(), summary.node, now - silent if thresholds.lost(silent) else now, restored=True
+        )
 
 
 def _session_opened(draft: _Draft, event: SessionOpened) -> None:
@@ -184,7 +194,9 @@ def _engine(draft: _Draft, node: str, report: EngineReport, received_at: datetim
         if placement.node != node if placement is not None else holder is not None and holder.connected:
             return
         before = None
-    known = before.report.state if before is not None and not before.restored else None
+    # Of what was restored, the same process in the same state is no news: it was told before we started again.
+    same = before is not None and (not before.restored or before.report.instance_id == report.instance_id)
+    known = before.report.state if before is not None and same else None
     if known is not report.state:
         draft.notables.append(notable.engine_state(node, report, received_at))
     readings = _readings(before, report)

@@ -89,6 +89,11 @@ class MemoryLedger:
 
 def kv_headroom_tokens(ledgers: tuple[MemoryLedger, ...], engine_id: str) -> int | None:
     """What the engine's KV cache could still be given: by its fullest device. None when one of them does not tell."""
-    rooms = [room for ledger in ledgers for room in ledger.headroom if room.engine_id == engine_id]
-    tokens = [room.tokens for room in rooms if room.tokens is not None]
-    return min(tokens) if tokens and len(tokens) == len(rooms) else None
+    least: int | None = None
+    for ledger in ledgers:  # written out: asked for every engine of the fleet, again and again
+        for room in ledger.headroom:
+            if room.engine_id == engine_id:
+                if room.tokens is None:
+                    return None
+                least = room.tokens if least is None else min(least, room.tokens)
+    return least

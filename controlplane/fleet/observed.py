@@ -46,6 +46,7 @@ class Ceiling:
     bytes_per_second: float | None
     source: Source
     measured_at: datetime | None = None
+    disturbed: bool = False  # measured while an engine ran on the node: too low
 
     @property
     def ridge_flops_per_byte(self) -> float | None:
@@ -64,6 +65,7 @@ class Device:
     driver_version: str = ""
     compute_capability: str = ""
     ceilings: tuple[Ceiling, ...] = ()
+    uuid: str = ""  # of this very board; "" where there is none
 
 
 @dataclass(frozen=True, slots=True)

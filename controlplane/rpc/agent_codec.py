@@ -79,6 +79,7 @@ def devices_from(devices: Sequence[fleet_pb2.Device]) -> tuple[Device, ...]:
             driver_version=text(device.driver_version, 64),
             compute_capability=text(device.compute_capability, 32),
             ceilings=tuple(_ceiling(ceiling) for ceiling in device.ceilings[:16]),
+            uuid=text(device.uuid, 64),
         )
         for device in devices[:LIST_MAX]
     )
@@ -91,6 +92,7 @@ def _ceiling(ceiling: fleet_pb2.Ceiling) -> Ceiling:
         bytes_per_second=real(ceiling, "bytes_per_second"),
         source=SOURCES.get(ceiling.source, Source.ASSUMED),
         measured_at=from_wire(ceiling, "measured_at"),
+        disturbed=ceiling.disturbed,
     )
 
 

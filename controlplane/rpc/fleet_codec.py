@@ -28,7 +28,7 @@ from controlplane.runtime.inflight import Inflight
 from controlplane.services.describe_engine import describe_engine
 from controlplane.services.describe_model import describe_model
 
-_STATES = {
+STATES = {
     EngineState.STARTING: fleet_pb2.ENGINE_STATE_STARTING,
     EngineState.READY: fleet_pb2.ENGINE_STATE_READY,
     EngineState.DRAINING: fleet_pb2.ENGINE_STATE_DRAINING,
@@ -37,7 +37,7 @@ _STATES = {
     EngineState.BACKING_OFF: fleet_pb2.ENGINE_STATE_BACKING_OFF,
     EngineState.FAILED: fleet_pb2.ENGINE_STATE_FAILED,
 }
-_TRUSTS = {Trust.FRESH: fleet_pb2.TRUST_FRESH, Trust.AGEING: fleet_pb2.TRUST_AGEING, Trust.STALE: fleet_pb2.TRUST_STALE}
+TRUSTS = {Trust.FRESH: fleet_pb2.TRUST_FRESH, Trust.AGEING: fleet_pb2.TRUST_AGEING, Trust.STALE: fleet_pb2.TRUST_STALE}
 _FIGURE_SOURCES = {
     FigureSource.PLUGIN: operator_pb2.FIGURE_SOURCE_PLUGIN,
     FigureSource.METRICS: operator_pb2.FIGURE_SOURCE_METRICS,
@@ -63,7 +63,7 @@ def node_to_wire(snapshot: FleetSnapshot, name: str) -> operator_pb2.Node:
         connected=observed.connected,
         cordoned=enrolled.cordoned,
         cordon_reason=enrolled.cordon_reason,
-        trust=_TRUSTS[observed.trust],
+        trust=TRUSTS[observed.trust],
         last_report_at=to_wire(observed.last_report_at),
         devices=[device_to_wire(device) for device in observed.facts.devices],
         clock_error_seconds=observed.clock_error_seconds,
@@ -109,7 +109,7 @@ def engine_to_wire(
         node=engine.node,
         provider=enrolled.location.provider if enrolled else "",
         region=enrolled.location.region if enrolled else "",
-        trust=_TRUSTS[node.trust] if node else fleet_pb2.TRUST_STALE,
+        trust=TRUSTS[node.trust] if node else fleet_pb2.TRUST_STALE,
         last_report_at=None if engine.restored else to_wire(engine.received_at),
         working_point=_working_point(engine.working_point) if engine.working_point else None,
         ridge_flops_per_byte=described.ridge_flops_per_byte,
@@ -129,7 +129,7 @@ def _status(report: EngineReport) -> fleet_pb2.EngineStatus:
         generation=report.generation,
         instance_id=report.instance_id,
         model=report.model,
-        state=_STATES[report.state],
+        state=STATES[report.state],
         stage=report.stage,
         reason=report.reason,
         log_tail=report.log_tail,

@@ -32,6 +32,7 @@ def device_to_wire(device: Device) -> fleet_pb2.Device:
         driver_version=device.driver_version,
         compute_capability=device.compute_capability,
         ceilings=[_ceiling(ceiling) for ceiling in device.ceilings],
+        uuid=device.uuid,
     )
 
 
@@ -42,6 +43,7 @@ def _ceiling(ceiling: Ceiling) -> fleet_pb2.Ceiling:
         bytes_per_second=ceiling.bytes_per_second,
         source=SOURCES[ceiling.source],
         measured_at=to_wire(ceiling.measured_at),
+        disturbed=ceiling.disturbed,
     )
 
 

@@ -5,61 +5,26 @@ role allows it. Updates for watchers at the same cursor are encoded once.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 from controlplane.clock import Clock
-from controlplane.errors import InvalidInputError
 from controlplane.proto.stoker.v1 import operator_pb2, operator_pb2_grpc
 from controlplane.rpc import access_codec
 from controlplane.rpc.callers import OperatorCalls
 from controlplane.rpc.error_mapping import streaming, unary
-from controlplane.rpc.fleet_codec import event_to_wire, history_row_to_wire
+from controlplane.rpc.lease_codec import lease_to_wire, order_from_wire
+from controlplane.rpc.operator_use_cases import OperatorUseCases
+from controlplane.rpc.past_calls import PastCalls
 from controlplane.rpc.timestamps import from_wire, to_wire
 from controlplane.rpc.watch_codec import WatchCodec
 from controlplane.services.action_answer import ActionAnswer
-from controlplane.services.change_adapters import AdapterOrder, ChangeAdapters
-from controlplane.services.create_join_token import CreateJoinToken
-from controlplane.services.create_key import CreateKey
-from controlplane.services.create_operator import CreateOperator
-from controlplane.services.describe_server import DescribeServer
-from controlplane.services.forget_node import ForgetNode
-from controlplane.services.list_keys import ListKeys
-from controlplane.services.place_model import PlaceModel, PlaceOrder
-from controlplane.services.probe_node import ProbeNode
-from controlplane.services.query_history import EngineHistoryQuery, QueryHistory
-from controlplane.services.read_engine_log import ReadEngineLog
-from controlplane.services.restart_engine import RestartEngine, RestartOrder
-from controlplane.services.revoke_key import RevokeKey
-from controlplane.services.set_report_interval import SetReportInterval
-from controlplane.services.stop_placement import StopPlacement, Target
-from controlplane.services.watch_fleet import WatchFleet
+from controlplane.services.change_adapters import AdapterOrder
+from controlplane.services.place_model import PlaceOrder
+from controlplane.services.restart_engine import RestartOrder
+from controlplane.services.stop_placement import Target
 
 
-@dataclass(frozen=True, slots=True)
-class OperatorUseCases:
-    """Everything that operators can ask for."""
-
-    watch: WatchFleet
-    history: QueryHistory
-    server: DescribeServer
-    place: PlaceModel
-    stop: StopPlacement
-    restart: RestartEngine
-    adapters: ChangeAdapters
-    probe: ProbeNode
-    report_interval: SetReportInterval
-    engine_log: ReadEngineLog
-    forget: ForgetNode
-    create_key: CreateKey
-    list_keys: ListKeys
-    revoke_key: RevokeKey
-    create_join_token: CreateJoinToken
-    create_operator: CreateOperator
-    ca_pem: bytes  # what a new operator trusts
-
-
-class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
+class OperatorService(PastCalls, operator_pb2_grpc.OperatorServiceServicer):
     """Method names are the wire's."""
 
     def __init__(self, use_cases: OperatorUseCases, calls: OperatorCalls, codec: WatchCodec, clock: Clock) -> None:
@@ -85,46 +50,6 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
     @unary
     async def GetServer(self, request: operator_pb2.GetServerRequest, context: Any) -> operator_pb2.Server:
         return access_codec.server_to_wire(self._do.server(await self._calls.caller(context, "GetServer")))
-
-    @unary
-    async def ListEvents(
-        self, request: operator_pb2.ListEventsRequest, context: Any
-    ) -> operator_pb2.ListEventsResponse:
-        await self._calls.caller(context, "ListEvents")
-        page = await self._do.history.events(
-            since=from_wire(request, "since"),
-            limit=request.limit,
-            node=request.node,
-            engine_id=request.engine_id,
-            kind=request.kind,
-        )
-        return operator_pb2.ListEventsResponse(
-            events=[event_to_wire(event) for event in page.events], truncated=page.truncated
-        )
-
-    @unary
-    async def GetEngineHistory(
-        self, request: operator_pb2.EngineHistoryRequest, context: Any
-    ) -> operator_pb2.EngineHistoryResponse:
-        await self._calls.caller(context, "GetEngineHistory")
-        since = from_wire(request, "since")
-        if since is None:
-            raise InvalidInputError("say since when: history has a beginning")
-        answer = await self._do.history.engines(
-            EngineHistoryQuery(
-                since=since,
-                until=from_wire(request, "until") or self._clock.now(),
-                engine_id=request.engine_id,
-                model=request.model,
-                node=request.node,
-                bucket_seconds=request.bucket_seconds or None,
-            )
-        )
-        return operator_pb2.EngineHistoryResponse(
-            rows=[history_row_to_wire(row) for row in answer.rows],
-            truncated=answer.truncated,
-            bucket_seconds=answer.bucket_seconds,
-        )
 
     @unary
     async def Place(self, request: operator_pb2.PlaceRequest, context: Any) -> operator_pb2.ActionResponse:
@@ -199,6 +124,25 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
         return operator_pb2.EngineLogResponse(lines=await self._do.engine_log(request.engine_id, request.lines_max))
 
     @unary
+    async def ListLeases(
+        self, request: operator_pb2.ListLeasesRequest, context: Any
+    ) -> operator_pb2.ListLeasesResponse:
+        await self._calls.caller(context, "ListLeases")
+        found = await self._do.leases.list(ended=request.ended)
+        return operator_pb2.ListLeasesResponse(leases=[lease_to_wire(lease) for lease in found])
+
+    @unary
+    async def PutLease(self, request: operator_pb2.PutLeaseRequest, context: Any) -> operator_pb2.ActionResponse:
+        caller = await self._calls.caller(context, "PutLease")
+        return _action(await self._do.leases.put(order_from_wire(request.lease), caller, dry_run=request.dry_run))
+
+    @unary
+    async def EndLease(self, request: operator_pb2.EndLeaseRequest, context: Any) -> operator_pb2.ActionResponse:
+        caller = await self._calls.caller(context, "EndLease")
+        at = from_wire(request, "at")
+        return _action(await self._do.leases.end(request.lease_id, at, caller, dry_run=request.dry_run))
+
+    @unary
     async def ForgetNode(self, request: operator_pb2.ForgetNodeRequest, context: Any) -> operator_pb2.ActionResponse:
         caller = await self._calls.caller(context, "ForgetNode")
         return _action(await self._do.forget(request.node, caller, dry_run=request.dry_run))
@@ -219,9 +163,7 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
     async def RevokeKey(self, request: operator_pb2.RevokeKeyRequest, context: Any) -> operator_pb2.ActionResponse:
         caller = await self._calls.caller(context, "RevokeKey")
         revoked = await self._do.revoke_key(caller, request.key_id)
-        key = revoked.key
-        step = f"key {key.key_id} of tenant {key.tenant} " + ("is revoked" if revoked.changed else "was revoked before")
-        return operator_pb2.ActionResponse(steps=[step], changed=revoked.changed)
+        return operator_pb2.ActionResponse(steps=[revoked.step], changed=revoked.changed)
 
     @unary
     async def CreateJoinToken(

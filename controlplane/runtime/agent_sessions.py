@@ -5,6 +5,7 @@ one takes the place of the old. Commands wait in a bounded queue per session and
 """
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -56,6 +57,8 @@ class AgentSession:
     sent: set[str] = field(default_factory=set)
     replaced: asyncio.Event = field(default_factory=asyncio.Event)
     clock_error_seconds: float | None = None  # its clock minus ours, as of its last report here; None: no report yet
+    heard_before_at: datetime | None = None  # the last report before this session; None: never since we started
+    clock_error_before_seconds: float | None = None  # as of then
 
     def acknowledge(self, outcome: Outcome) -> None:
         """Tell the agent that it need not repeat this outcome."""
@@ -86,6 +89,13 @@ class AgentSessions:
         self._final: dict[str, dict[str, Outcome]] = {}  # node → command id → how it ended
         self._told: dict[str, dict[tuple[str, datetime | None], None]] = {}  # node → outcomes that were ever told
         self._boot_ids: dict[str, str] = {}
+        self.opened_total = 0
+        self.sent_totals: Counter[type[AgentCommand]] = Counter()
+        self.ended_totals: Counter[CommandStatus] = Counter()
+
+    @property
+    def open_count(self) -> int:
+        return len(self._sessions)
 
     def open(self, node: str) -> AgentSession:
         """A new session for the node; an older one is told that it was replaced."""
@@ -94,6 +104,7 @@ class AgentSessions:
             old.replaced.set()
         session = AgentSession(node)
         self._sessions[node] = session
+        self.opened_total += 1
         return session
 
     def greeted(self, node: str, boot_id: str) -> None:
@@ -121,6 +132,7 @@ class AgentSessions:
             return False
         session.sent.add(command.command_id)
         session.queue.put_nowait(command)
+        self.sent_totals[type(command)] += 1
         return True
 
     def ended(self, node: str, outcome: Outcome, outcomes_max: int = 1000) -> bool:
@@ -134,6 +146,8 @@ class AgentSessions:
         repeated = outcome.command_id in known or (outcome.at is not None and key in told)
         known.setdefault(outcome.command_id, outcome)
         told[key] = None
+        if not repeated:
+            self.ended_totals[outcome.status] += 1
         while len(known) > outcomes_max:
             del known[next(iter(known))]
         while len(told) > outcomes_max:

@@ -4,11 +4,12 @@ Called by services that have something to tell; read by `services.watch_fleet`. 
 live watchers do not depend on the database being up. Bounded; never awaits.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from controlplane.fleet.history import FleetEvent
+from controlplane.fleet.observed import Severity
 
 RECENT_MAX = 500
 
@@ -20,6 +21,7 @@ class EventLog:
         self._last_id = last_id
         self._persist = persist
         self._subscribers: list[Callable[[tuple[FleetEvent, ...]], None]] = []
+        self.totals: Counter[Severity] = Counter()  # since the start
 
     def subscribe(self, subscriber: Callable[[tuple[FleetEvent, ...]], None]) -> None:
         self._subscribers.append(subscriber)
@@ -30,6 +32,7 @@ class EventLog:
         for event in events:
             self._last_id += 1
             numbered.append(replace(event, event_id=self._last_id))
+            self.totals[event.severity] += 1
         if not numbered:
             return
         self._recent.extend(numbered)

@@ -50,6 +50,10 @@ class Inflight:
     def count(self, engine_id: str) -> int:
         return self._count.get(engine_id, 0)
 
+    def by_engine(self) -> dict[str, int]:
+        """A copy, for a reader in another thread."""
+        return dict(self._count)
+
     def total(self) -> int:
         return len(self._requests)
 

@@ -83,6 +83,11 @@ class PrefixIndex:
     def engine_ids(self) -> tuple[str, ...]:
         return tuple(self._held)
 
+    def totals(self) -> tuple[int, int, int]:
+        """Engines, chunks of all of them, and engines of which something else is held than they tell."""
+        held = self._held.values()
+        return len(held), sum(len(each.hashes) for each in held), sum(each.agrees is False for each in held)
+
     def held(self, engine_id: str) -> ResidencyHeld | None:
         """For operators; None: nothing was told of this engine."""
         held = self._held.get(engine_id)

@@ -8,3 +8,8 @@ class ActionAnswer:
     steps: tuple[str, ...]
     placement_ids: tuple[str, ...] = ()
     changed: bool = True  # False: it was so already
+
+    @property
+    def plan(self) -> str:
+        """As the audit keeps it: a line a step."""
+        return "\n".join(self.steps)

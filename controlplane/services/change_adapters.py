@@ -70,7 +70,8 @@ class ChangeAdapters:
             detail = f"{order.name} from {order.source}" if wanted else order.name
             done = "no change" if after is None else "changed"
             now, actor = self._clock.now(), actor_of(caller.name)
-            uow.audit.append(AuditEntry(now, actor, verb, order.placement_id, detail, done, caller.peer))
+            plan = self._answer(order, after, wanted=wanted, dry_run=False).plan
+            uow.audit.append(AuditEntry(now, actor, verb, order.placement_id, detail, done, caller.peer, plan))
             return after
 
         after = await self._desired.change(change)

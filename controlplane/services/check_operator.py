@@ -11,6 +11,7 @@ from controlplane.errors import IdentityRefusedError, UnavailableError
 from controlplane.storage.database import Database
 
 KEPT_SECONDS = 10.0
+READ_SECONDS_MAX = 2.0  # every call of an operator may wait for this
 
 
 class CheckOperator:
@@ -34,7 +35,7 @@ class CheckOperator:
 
     async def _refresh(self) -> None:
         try:
-            self._serials = await self._database.run(lambda uow: uow.operators.serials())
+            self._serials = await self._database.read(lambda uow: uow.operators.serials(), seconds_max=READ_SECONDS_MAX)
             self._read_at = self._clock.monotonic()
         except UnavailableError:
             pass  # what was known must do: nobody is let in who was not before

@@ -55,6 +55,7 @@ class CreateKey:
         until = "no end" if key.expires_at is None else f"until {key.expires_at:%Y-%m-%d %H:%M:%S} UTC"
 
         def put(uow: UnitOfWork) -> None:
+            uow.tenants.add_new(key.tenant, now, key.created_by)
             uow.keys.put(key)
             detail = f"for tenant {key.tenant}, {until}"
             uow.audit.append(AuditEntry(now, actor_of(by.name), "create_key", key.key_id, detail, "created", by.peer))

@@ -17,8 +17,11 @@ from controlplane.policies.admission.admit import no_capacity, revoked, unknown_
 from controlplane.policies.decision import Admit, Answer, DecisionRequest, PassThrough, Refuse
 from controlplane.policies.routing.candidates import Candidate, candidate
 from controlplane.policies.routing.route import route
+from controlplane.runtime.deployed_models import OTHER, DeployedModels
 from controlplane.runtime.fleet_store import FleetStore
 from controlplane.runtime.inflight import Inflight
+from controlplane.runtime.request_counts import RequestCounts
+from controlplane.services.count_admission import CountAdmission
 
 
 class _Body(msgspec.Struct):
@@ -38,6 +41,8 @@ class DecideRequest:
         clock: Clock,
         draw: Callable[[], float],
         revoked_key_ids: Callable[[], AbstractSet[str]],
+        counts: RequestCounts | None = None,
+        admission: CountAdmission | None = None,
     ) -> None:
         """`draw` gives numbers in [0, 1); `revoked_key_ids` the keys that operators took back, as of now."""
         self._store = store
@@ -45,21 +50,34 @@ class DecideRequest:
         self._clock = clock
         self._draw = draw
         self._revoked_key_ids = revoked_key_ids
+        self._counts = RequestCounts() if counts is None else counts
+        self._admission = admission
+        self._deployed = DeployedModels()
 
     async def __call__(self, request: DecisionRequest) -> Answer:
+        began = self._clock.monotonic()
+        model, answer = self._answer(request)
+        label = self._deployed.label(self._store.snapshot, model) if model else OTHER
+        self._counts.decided(label, answer, self._clock.monotonic() - began)
+        if self._admission is not None:
+            self._admission.decided(request.request_id, request.tenant, label, answer)
+        return answer
+
+    def _answer(self, request: DecisionRequest) -> tuple[str, Answer]:
+        """And the model that is asked for; "" when that is not known."""
         refusal = revoked(request.key_id, self._revoked_key_ids())
         if refusal is not None:
-            return refusal
+            return "", refusal
         model = _model_of(request.body)
         if isinstance(model, Refuse):
-            return model
-        return self._decide(request, model)
+            return "", model
+        return model, self._decide(request, model)
 
     def _decide(self, request: DecisionRequest, model: str) -> Answer:
         snapshot = self._store.snapshot
         engine_ids = snapshot.engines_by_model.get(model, ())
         if not engine_ids:
-            if model not in snapshot.models():
+            if model not in self._deployed.of(snapshot):
                 return unknown_model(model)
             if _unheard(snapshot, model):
                 return PassThrough("we have just started and not all nodes where the model is placed have reported")

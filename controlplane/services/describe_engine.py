@@ -28,7 +28,7 @@ def describe_engine(snapshot: FleetSnapshot, engine: EngineObserved, now: dateti
     sentence = rejection.sentence if rejection else ""
     if snapshot.placement(engine.engine_id) is None:
         sentence = "no placement of this control plane names it: remove it, or place the model again"
-    ceiling = _ceiling(snapshot, engine)
+    ceiling = ceiling_of(snapshot, engine)
     return EngineDescription(
         rejection is None,
         sentence,
@@ -37,7 +37,7 @@ def describe_engine(snapshot: FleetSnapshot, engine: EngineObserved, now: dateti
     )
 
 
-def _ceiling(snapshot: FleetSnapshot, engine: EngineObserved) -> Ceiling | None:
+def ceiling_of(snapshot: FleetSnapshot, engine: EngineObserved) -> Ceiling | None:
     """The roofs of the engine's first device for its dtype; None rather than those of another dtype."""
     node = snapshot.nodes.get(engine.node)
     if node is None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from controlplane.fleet.access import OperatorIdentity
+from controlplane.services.watch_database import DatabaseHealth
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +25,7 @@ class DaemonVitals:
     """What does."""
 
     gateway_state: str
-    samples_waiting: int
-    samples_dropped_total: int
+    database: DatabaseHealth
     fresh_seconds: float
     stale_seconds: float
     lost_seconds: float
@@ -42,8 +42,7 @@ class ServerDescription:
     gateway_state: str
     caller_name: str
     caller_role: str
-    samples_waiting: int
-    samples_dropped_total: int
+    health: DatabaseHealth
     fresh_seconds: float
     stale_seconds: float
     lost_seconds: float
@@ -66,8 +65,7 @@ class DescribeServer:
             gateway_state=vitals.gateway_state,
             caller_name=caller.name,
             caller_role=caller.role.value,
-            samples_waiting=vitals.samples_waiting,
-            samples_dropped_total=vitals.samples_dropped_total,
+            health=vitals.database,
             fresh_seconds=vitals.fresh_seconds,
             stale_seconds=vitals.stale_seconds,
             lost_seconds=vitals.lost_seconds,

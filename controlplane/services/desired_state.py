@@ -1,9 +1,8 @@
-"""The one door to desired state: change it in SQL, then have it in force, in that order and one change at a time.
+"""The one door to desired state: change it in SQL, then have it in force, in that order and in the order of the changes.
 
 Called by the services that change what operators want. When the database refuses or is away nothing changes in memory either.
 """
 
-import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -20,28 +19,25 @@ class DesiredState:
     def __init__(self, database: Database, store: FleetStore) -> None:
         self._database = database
         self._store = store
-        self._one_at_a_time = asyncio.Lock()
 
     async def change(self, fn: Callable[[UnitOfWork, Desired], T]) -> T:
         """Run `fn(uow, desired)` in a transaction and put what it left into force before returning.
 
-        Raises what `fn` raises, and UnavailableError when the database is away; then nothing has changed.
+        Raises what `fn` raises, and UnavailableError when the database is away: then nothing has changed. When the database
+        only did not answer in time, the error says what may still happen.
         """
-        # Shielded: a caller that hangs up must not leave what was committed out of force.
-        return await asyncio.shield(self._change(fn))
 
-    async def _change(self, fn: Callable[[UnitOfWork, Desired], T]) -> T:
-        async with self._one_at_a_time:
+        def transact(uow: UnitOfWork) -> tuple[T, Desired]:
+            answer = fn(uow, load_desired(uow))
+            return answer, load_desired(uow)
 
-            def transact(uow: UnitOfWork) -> tuple[T, Desired]:
-                answer = fn(uow, load_desired(uow))
-                return answer, load_desired(uow)
-
-            answer, desired = await self._database.run(transact)
-            self._store.apply_now(DesiredChanged(desired))
-            return answer
+        # `then`: a caller that hangs up must not leave what was committed out of force.
+        answer, _ = await self._database.run(transact, then=lambda done: self._in_force(done[1]))
+        return answer
 
     async def refresh(self) -> None:
         """Put into force what others wrote (an enrolment, a command run offline)."""
-        async with self._one_at_a_time:
-            self._store.apply_now(DesiredChanged(await self._database.run(load_desired)))
+        await self._database.run(load_desired, then=self._in_force)
+
+    def _in_force(self, desired: Desired) -> None:
+        self._store.apply_now(DesiredChanged(desired))

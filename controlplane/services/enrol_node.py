@@ -89,12 +89,14 @@ class EnrolNode:
             uow.audit.append(_audit(checked, token, now, peer, "replaced" if present else "joined"))
             return enrolment, load_desired(uow)
 
-        outcome = await self._database.run(enrol)
+        outcome = await self._database.run(enrol, then=self._committed)
         if isinstance(outcome, StokerError):
             raise outcome
-        enrolment, desired = outcome
-        self._on_desired(desired)
-        return enrolment
+        return outcome[0]
+
+    def _committed(self, outcome: tuple[Enrolment, Desired] | StokerError) -> None:
+        if not isinstance(outcome, StokerError):
+            self._on_desired(outcome[1])
 
     def _enrolled(
         self, request: EnrolmentRequest, token: JoinToken, present: EnrolledNode | None, now: datetime

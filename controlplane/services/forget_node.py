@@ -43,6 +43,8 @@ class ForgetNode:
                 )
             )
 
+        done = ActionAnswer((f"{node} was forgotten{beside}; it must join again to be used",))
+
         def forget(uow: UnitOfWork, desired: Desired) -> None:
             removed = [
                 placement_id
@@ -57,7 +59,14 @@ class ForgetNode:
             uow.deployments.remove_unused()
             uow.audit.append(
                 AuditEntry(
-                    self._clock.now(), f"operator:{caller.name}", "forget_node", node, "", "forgotten", caller.peer
+                    self._clock.now(),
+                    f"operator:{caller.name}",
+                    "forget_node",
+                    node,
+                    "",
+                    "forgotten",
+                    caller.peer,
+                    done.plan,
                 )
             )
 
@@ -76,7 +85,7 @@ class ForgetNode:
                 )
             ]
         )
-        return ActionAnswer((f"{node} was forgotten{beside}; it must join again to be used",))
+        return done
 
     def _removed_on(self, node: str, desired: Desired) -> list[str]:
         """The node's placements, which go with it. Raises NotFoundError, or ConflictError for those that must not."""

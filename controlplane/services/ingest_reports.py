@@ -3,12 +3,13 @@
 Called by `rpc.agent_service`. Turns each into an event for the fleet store or a line in the event log; decides nothing.
 """
 
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from controlplane.clock import Clock
 from controlplane.fleet.events import ReportReceived, SessionClosed, SessionOpened
 from controlplane.fleet.hardware import DeviceHealth, MemoryLedger
-from controlplane.fleet.history import FleetEvent
+from controlplane.fleet.history import AuditEntry, FleetEvent
 from controlplane.fleet.observed import Device, EngineReport, NodeFacts, Severity
 from controlplane.runtime.agent_sessions import AgentSession, AgentSessions, Outcome
 from controlplane.runtime.event_log import EventLog
@@ -18,16 +19,29 @@ from controlplane.runtime.inflight import Inflight
 
 class IngestReports:
     def __init__(
-        self, store: FleetStore, sessions: AgentSessions, inflight: Inflight, events: EventLog, clock: Clock
+        self,
+        store: FleetStore,
+        sessions: AgentSessions,
+        inflight: Inflight,
+        events: EventLog,
+        audit: Callable[[Sequence[AuditEntry]], None],
+        clock: Clock,
     ) -> None:
+        """`audit` takes the outcomes of commands and must not wait."""
         self._store = store
         self._sessions = sessions
         self._inflight = inflight
         self._events = events
+        self._audit = audit
         self._clock = clock
+        self.reports_total = 0
 
     def opened(self, session: AgentSession, facts: NodeFacts, engines: tuple[EngineReport, ...]) -> None:
         """The agent has said hello on this session."""
+        known = self._store.snapshot.nodes.get(session.node)
+        if known is not None:
+            session.heard_before_at = known.last_report_at
+            session.clock_error_before_seconds = known.clock_error_seconds
         self._sessions.greeted(session.node, facts.boot_id)
         self._store.post(SessionOpened(session.node, facts, engines, self._clock.now()))
 
@@ -41,6 +55,7 @@ class IngestReports:
         memory: tuple[MemoryLedger, ...] | None = None,
     ) -> None:
         """The agent's report. Of the hardware it tells only what is new: None is as before."""
+        self.reports_total += 1
         if sent_at is not None:
             session.clock_error_seconds = (sent_at - self._clock.now()).total_seconds()
         for engine in engines:
@@ -56,19 +71,20 @@ class IngestReports:
             return
         engine_id = outcome.command_id.split("/", 1)[0]
         good = outcome.status.value == "succeeded"
-        message = f"command {outcome.command_id} {outcome.status.value}" + (
-            f": {outcome.message}" if outcome.message else ""
-        )
+        actor, now = f"agent:{session.node}", self._clock.now()
+        how = outcome.status.value + (f": {outcome.message}" if outcome.message else "")
+        target = engine_id or session.node
+        self._audit([AuditEntry(now, actor, "command_ended", target, f"command {outcome.command_id}", how)])
         self._events.append(
             [
                 FleetEvent(
-                    self._clock.now(),
+                    now,
                     Severity.INFO if good else Severity.ERROR,
                     f"command_{outcome.status.value}",
-                    message,
+                    f"command {outcome.command_id} {how}",
                     node=session.node,
                     engine_id=engine_id,
-                    actor=f"agent:{session.node}",
+                    actor=actor,
                 )
             ]
         )

@@ -12,4 +12,4 @@ class ListKeys:
     async def __call__(self, tenant: str = "") -> list[ApiKey]:
         """Oldest first, revoked ones too; "" is every tenant. Raises InvalidInputError."""
         name = ids.tenant_name(tenant) if tenant else ""
-        return await self._database.run(lambda uow: uow.keys.list(name))
+        return await self._database.read(lambda uow: uow.keys.list(name))

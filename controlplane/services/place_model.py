@@ -57,6 +57,7 @@ class PlaceModel:
                     f"{placement.deployment.model} from {placement.deployment.source} on {placement.node}",
                     "placed",
                     caller.peer,
+                    _answer(placement, dry_run=False).plan,
                 )
             )
             return placement

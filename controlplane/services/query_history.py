@@ -1,5 +1,6 @@
 """Answer questions about the past from SQL. Called by `rpc.operator_service`; reads only."""
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -7,6 +8,8 @@ from controlplane.errors import InvalidInputError
 from controlplane.fleet.history import EngineHistoryRow
 from controlplane.storage.database import Database
 from controlplane.storage.repositories.events import EventPage
+from controlplane.storage.repositories.rollups import Resolution
+from controlplane.storage.unit_of_work import UnitOfWork
 
 ROWS_MAX = 10_000
 EVENTS_DEFAULT = 200
@@ -30,7 +33,8 @@ class EngineHistoryQuery:
 class EngineHistory:
     rows: tuple[EngineHistoryRow, ...]
     truncated: bool
-    bucket_seconds: float
+    bucket_seconds: float  # may be longer than asked for, where only minutes or hours are left
+    resolution: Resolution  # of what most of it is made; what is not rolled up yet is told from samples
 
 
 class QueryHistory:
@@ -47,17 +51,25 @@ class QueryHistory:
             raise InvalidInputError(
                 f"a bucket must be at least {BUCKET_SECONDS_MIN:.0f} s and not longer than the span"
             )
-        rows = await self._database.run(
-            lambda uow: uow.samples.history(
-                query.since, query.until, query.engine_id, query.model, query.node, bucket, ROWS_MAX + 1
-            )
-        )
-        return EngineHistory(tuple(rows[-ROWS_MAX:]), len(rows) > ROWS_MAX, bucket)
+        wanted = {"engine_id": query.engine_id, "model": query.model, "node": query.node}
+
+        def ask(uow: UnitOfWork) -> EngineHistory:
+            resolution = uow.rollups.resolution(query.since, bucket)
+            length = whole_multiple(bucket, resolution.seconds)
+            rows = uow.rollups.history(query.since, query.until, wanted, length, ROWS_MAX + 1, resolution)
+            return EngineHistory(tuple(rows[-ROWS_MAX:]), len(rows) > ROWS_MAX, length, resolution)
+
+        return await self._database.read(ask)
 
     async def events(self, *, since: datetime | None, limit: int, node: str, engine_id: str, kind: str) -> EventPage:
         """The newest that match, oldest first; a limit of 0 means EVENTS_DEFAULT."""
         wanted = min(limit or EVENTS_DEFAULT, EVENTS_MAX)
-        return await self._database.run(lambda uow: uow.events.list(since, wanted, node, engine_id, kind))
+        return await self._database.read(lambda uow: uow.events.list(since, wanted, node, engine_id, kind))
+
+
+def whole_multiple(bucket_seconds: float, of_seconds: float) -> float:
+    """The shortest multiple that is not shorter."""
+    return math.ceil(bucket_seconds / of_seconds) * of_seconds if of_seconds else bucket_seconds
 
 
 def nice_bucket_seconds(span_seconds: float) -> float:

@@ -1,21 +1,38 @@
-"""Put what engines report into SQL: samples at an interval, the last reading of every process that ends, summaries.
+"""Put what the fleet is and does into SQL: samples of engines, devices and nodes, recompute bills, summaries.
 
-Called by the fleet store at every swap (`on_change`) and by a job every sample interval (`sample`). Hands rows to batched
-writers and never waits for the database.
+Called by the fleet store at every swap (`on_change`); `run` samples each node with what is on it once an interval, spread over
+the interval so that no decision waits for it. Hands rows to batched writers and never waits for the database.
 """
 
-from collections.abc import Callable
-from datetime import datetime
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import structlog
 
 from controlplane.clock import Clock
-from controlplane.fleet.hardware import kv_headroom_tokens
-from controlplane.fleet.history import EngineSample, FleetEvent
-from controlplane.fleet.observed import NodeLocation
-from controlplane.fleet.samples import engine_sample
+from controlplane.fleet.history import DeviceSample, EngineSample, FleetEvent, NodeSample, RecomputeSample
+from controlplane.fleet.sampling_turns import turns
 from controlplane.fleet.snapshot import EngineObserved, FleetSnapshot
 from controlplane.fleet.summaries import EngineSummary
 from controlplane.runtime.fleet_store import FleetStore
 from controlplane.runtime.inflight import Inflight
+from controlplane.services.sample_node import OnNodes, SampleNode, SampleRows
+
+log = structlog.get_logger(__name__)
+
+LOOK_SECONDS = 1.0  # a changed interval is seen so soon
+
+
+@dataclass(frozen=True, slots=True)
+class HistorySinks:
+    """Where rows go. None of them may block."""
+
+    samples: Callable[[Sequence[EngineSample]], None]
+    devices: Callable[[Sequence[DeviceSample]], None]
+    nodes: Callable[[Sequence[NodeSample]], None]
+    bills: Callable[[Sequence[RecomputeSample]], None]
+    summaries: Callable[[Sequence[EngineSummary]], None]
 
 
 class RecordHistory:
@@ -24,82 +41,102 @@ class RecordHistory:
         store: FleetStore,
         inflight: Inflight,
         clock: Clock,
-        add_samples: Callable[[list[EngineSample]], None],
-        add_summaries: Callable[[list[EngineSummary]], None],
+        sinks: HistorySinks,
+        interval_seconds: Callable[[], float],
     ) -> None:
+        """`interval_seconds` is asked again for each interval."""
         self._store = store
-        self._inflight = inflight
         self._clock = clock
-        self._add_samples = add_samples
-        self._add_summaries = add_summaries
-        self._sampled: dict[str, datetime] = {}  # engine → received_at of the report that was sampled last
+        self._sinks = sinks
+        self._interval_seconds = interval_seconds
+        self._sample_node = SampleNode(inflight, interval_seconds)
+
+    async def run(self) -> None:
+        """Sample until cancelled."""
+        began = self._clock.monotonic()
+        while True:
+            interval = self._interval_seconds()
+            snapshot = self._store.snapshot
+            self._sample_node.forget_all_but(snapshot)
+            on_nodes = OnNodes.of(snapshot)
+            for turn in turns(snapshot.desired.nodes, interval):
+                if not await self._wait(began + turn.after_seconds, interval):
+                    break
+                try:
+                    self._sample(self._store.snapshot, turn.nodes, on_nodes)
+                except Exception:  # a fault in one node's figures must not end the history of all others
+                    log.exception("not_sampled", nodes=turn.nodes)
+            await self._wait(began + interval, interval)
+            # After a pause (a machine that slept) there is nothing to catch up with.
+            began = max(began + interval, self._clock.monotonic() - interval)
+
+    def sample(self) -> int:
+        """All at once. How many engines had reported since their last row."""
+        snapshot = self._store.snapshot
+        self._sample_node.forget_all_but(snapshot)
+        return self._sample(snapshot, snapshot.desired.nodes, OnNodes.of(snapshot))
 
     def on_change(self, before: FleetSnapshot, after: FleetSnapshot, _: tuple[FleetEvent, ...]) -> None:
         """A process that ended takes its counters with it: keep its last reading. Keep where engines are, too."""
-        ended: list[EngineObserved] = []
-        moved: list[EngineSummary] = []
-        for engine_id, old in before.engines.items():
-            new = after.engines.get(engine_id)
-            if new is old:
-                continue
-            if new is None or new.report.instance_id != old.report.instance_id:
-                ended.append(old)
+        now = self._clock.now()
+        returned = {
+            name
+            for name, node in after.nodes.items()
+            if node.connected
+            and (old_node := before.nodes.get(name)) is not node
+            and not (old_node and old_node.connected)
+        }
+        for name in returned:
+            self._sample_node.node_returned(name, now)
+        ended = [before.engines[engine_id] for engine_id in before.engines.keys() - after.engines.keys()]
+        rows = SampleRows()
         for engine_id, new in after.engines.items():
-            known = before.engines.get(engine_id)
-            if known is not new and not new.restored and (known is None or _summary_differs(known, new)):
-                moved.append(_summary(new))
-        now = self._clock.now()
-        # By `before`: the provider of a node that was just forgotten is not known any more in `after`.
-        samples = [self._row(before, engine, now) for engine in ended if self._unsampled(engine)]
-        if samples:
-            self._add_samples(samples)
-        if moved:
-            self._add_summaries(moved)
+            old = before.engines.get(engine_id)
+            if old is new:
+                continue
+            if old is not None and new.report.instance_id != old.report.instance_id:
+                ended.append(old)
+            if new.restored:
+                continue
+            if old is None or old.restored:
+                self._sample_node.appeared(engine_id, now)
+            elif new.node in returned:
+                self._sample_node.returned(engine_id, now)
+            if old is None or _summary_differs(old, new):
+                rows.summaries.append(self._sample_node.summary(after, new))
+        for engine in ended:
+            # By `before`: the provider of a node that was just forgotten is not known any more in `after`.
+            self._sample_node.ended(before, engine, now, rows)
+        self._hand_on(rows)
 
-    def sample(self) -> int:
-        """One row for each engine that has reported since its last; returns how many."""
-        snapshot = self._store.snapshot
-        now = self._clock.now()
-        heard = [engine for engine in snapshot.engines.values() if self._unsampled(engine)]
-        self._add_samples([self._row(snapshot, engine, now) for engine in heard])
-        self._add_summaries([_summary(engine) for engine in heard])
-        for engine in heard:
-            self._sampled[engine.engine_id] = engine.received_at
-        for engine_id in self._sampled.keys() - snapshot.engines.keys():
-            del self._sampled[engine_id]
-        return len(heard)
+    async def _wait(self, until: float, interval: float) -> bool:
+        """Until a moment of the monotonic clock. False, early, when the interval is another now."""
+        while True:
+            left = until - self._clock.monotonic()
+            await asyncio.sleep(min(max(left, 0.0), LOOK_SECONDS))
+            if self._interval_seconds() != interval:
+                return False
+            if left <= LOOK_SECONDS:
+                return True
 
-    def _unsampled(self, engine: EngineObserved) -> bool:
-        if engine.restored or not engine.report.instance_id:
-            return False
-        last = self._sampled.get(engine.engine_id)
-        return last is None or engine.received_at > last
+    def _sample(self, snapshot: FleetSnapshot, names: Iterable[str], on_nodes: OnNodes) -> int:
+        now, rows = self._clock.now(), SampleRows()
+        for name in names:
+            self._sample_node(snapshot, name, on_nodes, now, rows)
+        self._hand_on(rows)
+        return len(rows.samples)
 
-    def _row(self, snapshot: FleetSnapshot, engine: EngineObserved, now: datetime) -> EngineSample:
-        enrolled = snapshot.desired.nodes.get(engine.node)
-        place = enrolled.location if enrolled else NodeLocation("", "")
-        inflight = self._inflight.count(engine.engine_id)
-        node = snapshot.nodes.get(engine.node)
-        headroom = kv_headroom_tokens(node.memory, engine.engine_id) if node else None
-        return engine_sample(engine.report, now, engine.node, place.provider, place.region, inflight, headroom)
-
-
-def _summary(engine: EngineObserved) -> EngineSummary:
-    report = engine.report
-    return EngineSummary(
-        engine_id=report.engine_id,
-        node=engine.node,
-        model=report.model,
-        generation=report.generation,
-        instance_id=report.instance_id,
-        state=report.state,
-        endpoint=report.endpoint,
-        last_report_at=engine.received_at,
-        served_paths=report.served_paths,
-        context_tokens_max=report.context_tokens_max,
-        dtype=report.dtype,
-        kv_capacity_tokens=report.gauges.kv_capacity_tokens,
-    )
+    def _hand_on(self, rows: SampleRows) -> None:
+        if rows.samples:
+            self._sinks.samples(rows.samples)
+        if rows.devices:
+            self._sinks.devices(rows.devices)
+        if rows.nodes:
+            self._sinks.nodes(rows.nodes)
+        if rows.bills:
+            self._sinks.bills(rows.bills)
+        if rows.summaries:
+            self._sinks.summaries(rows.summaries)
 
 
 def _summary_differs(old: EngineObserved, new: EngineObserved) -> bool:

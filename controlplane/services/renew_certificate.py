@@ -63,8 +63,7 @@ class RenewCertificate:
             )
             return credentials, load_desired(uow)
 
-        credentials, desired = await self._database.run(renew)
-        self._on_desired(desired)
+        credentials, _ = await self._database.run(renew, then=lambda done: self._on_desired(done[1]))
         return credentials
 
 

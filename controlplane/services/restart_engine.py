@@ -66,6 +66,7 @@ class RestartEngine:
                     detail,
                     "restarted",
                     caller.peer,
+                    self._answer(before, after, dry_run=False).plan,
                 )
             )
             return before, after

@@ -38,4 +38,4 @@ async def restore_fleet(database: Database, now: datetime) -> Remembered:
             uow.operators.serials(),
         )
 
-    return await database.run(load)
+    return await database.run(load, seconds_max=None)

@@ -21,6 +21,12 @@ class RevokedKey:
     key: ApiKey
     changed: bool  # False: it was revoked before
 
+    @property
+    def step(self) -> str:
+        """What was done, for people."""
+        done = "is revoked" if self.changed else "was revoked before"
+        return f"key {self.key.key_id} of tenant {self.key.tenant} {done}"
+
 
 class RevokeKey:
     def __init__(self, database: Database, clock: Clock, on_revoked: Callable[[str], None]) -> None:
@@ -40,8 +46,10 @@ class RevokeKey:
         def revoke(uow: UnitOfWork) -> RevokedKey:
             changed = uow.keys.revoke(key_id, now)
             outcome = "revoked" if changed else "was revoked before"
-            detail = f"of tenant {key.tenant}"
-            uow.audit.append(AuditEntry(now, actor_of(by.name), "revoke_key", key.key_id, detail, outcome, by.peer))
-            return RevokedKey(uow.keys.get(key_id) or key, changed)
+            detail, revoked = f"of tenant {key.tenant}", RevokedKey(uow.keys.get(key_id) or key, changed)
+            uow.audit.append(
+                AuditEntry(now, actor_of(by.name), "revoke_key", key.key_id, detail, outcome, by.peer, revoked.step)
+            )
+            return revoked
 
         return await self._database.run(revoke)

@@ -15,6 +15,7 @@ from controlplane.fleet.observed import Severity
 from controlplane.fleet.snapshot import FleetSnapshot
 from controlplane.runtime.agent_sessions import AgentSession, AgentSessions
 from controlplane.runtime.event_log import EventLog
+from controlplane.services.action_answer import ActionAnswer
 from controlplane.services.free_text import actor_of
 from controlplane.storage.database import Database
 
@@ -54,11 +55,17 @@ class SendToNode:
         self._clock = clock
 
     async def __call__(
-        self, command: ProbeCommand | ReportIntervalCommand, caller: OperatorIdentity, action: str, detail: str
+        self,
+        command: ProbeCommand | ReportIntervalCommand,
+        caller: OperatorIdentity,
+        action: str,
+        detail: str,
+        answer: ActionAnswer,
     ) -> None:
         """Writes the audit, sends. Raises UnavailableError."""
         now, actor = self._clock.now(), actor_of(caller.name)
-        entry = AuditEntry(now, actor, action, command.node, detail, "sent", caller.peer)
+        named = f"{detail}; command {command.command_id}"
+        entry = AuditEntry(now, actor, action, command.node, named, "sent", caller.peer, answer.plan)
         await self._database.run(lambda uow: uow.audit.append(entry))
         if not self._sessions.send(command):
             raise UnavailableError(f"the session of {command.node} has just ended, or too much waits there: try again")

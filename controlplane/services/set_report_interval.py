@@ -28,7 +28,8 @@ class SetReportInterval:
         if seconds >= self._store.thresholds.stale_seconds:
             limit = f"{self._store.thresholds.stale_seconds:g} s"
             steps.append(f"its figures count as stale after {limit}: in between its engines get no new requests")
+        answer = ActionAnswer(tuple(steps))
         if not dry_run:
             command = ReportIntervalCommand(command_id(node, "report-interval"), node, seconds)
-            await self._send(command, caller, "set_report_interval", f"a report every {seconds:g} s")
-        return ActionAnswer(tuple(steps))
+            await self._send(command, caller, "set_report_interval", f"a report every {seconds:g} s", answer)
+        return answer

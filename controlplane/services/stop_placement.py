@@ -97,6 +97,7 @@ class StopPlacement:
                     detail,
                     f"{len(changes)} changed",
                     caller.peer,
+                    self._answer(action, target, changes, dry_run=False).plan,
                 )
             )
             return changes

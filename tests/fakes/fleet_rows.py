@@ -84,9 +84,10 @@ def device(index: int, kind: str) -> DeviceRow:
         driver_version="6.3.1" if rocm else "570.86.15",
         compute_capability="gfx942" if rocm else "9.0",
         ceilings=(
-            CeilingRow("bfloat16", flops * 0.8, bytes_ * 0.9, "measured", ago(7_200)),
+            CeilingRow("bfloat16", flops * 0.8, bytes_ * 0.9, "measured", ago(7_200), disturbed=rocm),
             CeilingRow("float8_e4m3", flops * 2, bytes_, "table", None),
         ),
+        uuid="" if rocm else f"GPU-{index:08x}-0000-4000-8000-000000000000",
     )
 
 

@@ -31,7 +31,7 @@ from tests.fakes.certificates import TestAuthority
 _ROLES = ("viewer", "operator", "admin")
 _REQUIRED = {
     **dict.fromkeys(("Place", "Remove", "Drain", "Resume", "Restart", "LoadAdapter", "UnloadAdapter"), "operator"),
-    **dict.fromkeys(("ProbeNode", "SetReportInterval"), "operator"),
+    **dict.fromkeys(("ProbeNode", "SetReportInterval", "PutLease", "EndLease"), "operator"),
     **dict.fromkeys(("ForgetNode", "CreateKey", "ListKeys", "RevokeKey", "CreateJoinToken", "CreateOperator"), "admin"),
 }
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -45,6 +45,11 @@ class FakeOperatorService(operator_pb2_grpc.OperatorServiceServicer):
         self.keys: list[KeyRow] = []
         self.history: list[EngineHistoryRow] = []
         self.logs: dict[str, list[str]] = {}  # by engine
+        self.leases: dict[str, pb.Lease] = {}
+        self.sql_answer = pb.SqlResponse(dialect="sqlite")
+        self.jobs: list[pb.Job] = []
+        self.audit: list[pb.AuditRecord] = []
+        self.verdict = pb.VerifyAuditResponse(whole=True)
         self.authority = TestAuthority()
         self.port = 0
         self.watchers = 0
@@ -184,6 +189,52 @@ class FakeOperatorService(operator_pb2_grpc.OperatorServiceServicer):
         rows = (row for row in self.history if request.engine_id in ("", row.engine_id))
         bucket_seconds = request.bucket_seconds or 10.0
         return pb.EngineHistoryResponse(rows=map(wire.history_row_to_wire, rows), bucket_seconds=bucket_seconds)
+
+    async def GetFleetAt(self, request: pb.FleetAtRequest, context: Context) -> pb.FleetAtResponse:  # noqa: N802
+        await self._enter("GetFleetAt", request, context)
+        fleet = wire.update_to_wire(wire.whole_update(replace(self.view, server=None)))
+        return pb.FleetAtResponse(fleet=fleet, resolution_seconds=60, unknown=["what waited \x1b[31mthen"])
+
+    async def QuerySql(self, request: pb.SqlRequest, context: Context) -> pb.SqlResponse:  # noqa: N802
+        await self._enter("QuerySql", request, context)
+        return self.sql_answer
+
+    async def ListLeases(self, request: pb.ListLeasesRequest, context: Context) -> pb.ListLeasesResponse:  # noqa: N802
+        await self._enter("ListLeases", request, context)
+        return pb.ListLeasesResponse(leases=self.leases.values())
+
+    async def PutLease(self, request: pb.PutLeaseRequest, context: Context) -> pb.ActionResponse:  # noqa: N802
+        lease = request.lease
+        answer = await self._act("PutLease", request, context, f"{lease.devices_count} x {lease.device_kind}.")
+        if not request.dry_run:
+            lease.lease_id = lease.lease_id or f"lease-{len(self.leases) + 1}"
+            self.leases[lease.lease_id] = lease
+        return answer
+
+    async def EndLease(self, request: pb.EndLeaseRequest, context: Context) -> pb.ActionResponse:  # noqa: N802
+        return await self._act("EndLease", request, context, f"The end of {request.lease_id} moves.")
+
+    async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:  # noqa: N802
+        await self._enter("ListJobs", request, context)
+        return pb.ListJobsResponse(jobs=self.jobs)
+
+    async def ListAudit(self, request: pb.ListAuditRequest, context: Context) -> pb.ListAuditResponse:  # noqa: N802
+        await self._enter("ListAudit", request, context)
+        matching = [
+            entry
+            for entry in self.audit
+            if request.actor in ("", entry.actor)
+            and request.action in ("", entry.action)
+            and request.audit_id in (0, entry.audit_id)
+        ]
+        limit = request.limit or 200
+        return pb.ListAuditResponse(entries=matching[-limit:], truncated=len(matching) > limit)
+
+    async def VerifyAudit(  # noqa: N802
+        self, request: pb.VerifyAuditRequest, context: Context
+    ) -> pb.VerifyAuditResponse:
+        await self._enter("VerifyAudit", request, context)
+        return self.verdict
 
     async def Place(self, request: pb.PlaceRequest, context: Context) -> pb.ActionResponse:  # noqa: N802
         return await self._act(

@@ -194,9 +194,11 @@ def _device(row: rows.DeviceRow) -> fleet_pb2.Device:
                 bytes_per_second=each.bytes_per_second,
                 source=_number(fleet_pb2.Source, "SOURCE", each.source),  # type: ignore[arg-type]
                 measured_at=stamp(each.measured_at),
+                disturbed=each.disturbed,
             )
             for each in row.ceilings
         ),
+        uuid=row.uuid,
     )
 
 
@@ -337,6 +339,10 @@ def server_to_wire(row: rows.ServerRow) -> operator_pb2.Server:
         fresh_seconds=row.fresh_seconds,
         stale_seconds=row.stale_seconds,
         lost_seconds=row.lost_seconds,
+        database_away_since=stamp(row.database_away_since),
+        database_problem=row.database_problem,
+        events_waiting_count=row.events_waiting,
+        events_dropped_total=row.events_dropped_total,
     )
 
 

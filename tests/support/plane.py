@@ -24,21 +24,20 @@ from controlplane.services.place_model import PlaceModel
 from controlplane.services.publish_endpoints import PublishEndpoints
 from controlplane.services.query_history import QueryHistory
 from controlplane.services.reconcile_fleet import ReconcileFleet
-from controlplane.services.record_history import RecordHistory
+from controlplane.services.record_history import HistorySinks, RecordHistory
 from controlplane.services.restore_fleet import restore_fleet
 from controlplane.services.stop_placement import StopPlacement
 from controlplane.services.watch_fleet import WatchFleet
 from controlplane.storage import migrate
 from controlplane.storage.database import Database
-from controlplane.storage.event_writer import EventWriter
-from controlplane.storage.sample_writer import SampleWriter
-from controlplane.storage.summary_writer import SummaryWriter
+from controlplane.storage.row_writers import HistoryWriters
 from controlplane.storage.unit_of_work import UnitOfWork
 from tests.support.clock import SettableClock
 from tests.support.fleet import THRESHOLDS
 
 ANN = OperatorIdentity("ann", Role.OPERATOR, "ipv4:10.0.0.9:5000")
 DRAIN_SECONDS_MAX = 600.0
+SAMPLE_SECONDS = 10.0
 
 
 @dataclass
@@ -47,17 +46,17 @@ class Plane:
     clock: SettableClock
     store: FleetStore
     tasks: TaskScope
-    samples: SampleWriter
+    rows: HistoryWriters
     events: EventLog
-    event_rows: EventWriter
-    summaries: SummaryWriter
     published: list[PublishedFleet] = field(default_factory=list)
     sessions: AgentSessions = field(default_factory=AgentSessions)
     inflight: Inflight = field(default_factory=Inflight)
 
     def __post_init__(self) -> None:
         self.desired = DesiredState(self.database, self.store)
-        self.history = RecordHistory(self.store, self.inflight, self.clock, self.samples.add, self.summaries.add)
+        rows = self.rows
+        sinks = HistorySinks(rows.samples.add, rows.devices.add, rows.nodes.add, rows.bills.add, rows.summaries.add)
+        self.history = RecordHistory(self.store, self.inflight, self.clock, sinks, lambda: SAMPLE_SECONDS)
         self.reconcile = ReconcileFleet(
             self.sessions,
             self.events,
@@ -65,7 +64,9 @@ class Plane:
             lambda: DRAIN_SECONDS_MAX,
             ForgetPlacements(self.desired, self.tasks),
         )
-        self.ingest = IngestReports(self.store, self.sessions, self.inflight, self.events, self.clock)
+        self.ingest = IngestReports(
+            self.store, self.sessions, self.inflight, self.events, self.rows.audit.add, self.clock
+        )
         self.place = PlaceModel(self.desired, self.store, self.events, self.clock)
         self.stop = StopPlacement(
             self.desired, self.store, self.inflight, self.events, self.clock, lambda: DRAIN_SECONDS_MAX
@@ -119,7 +120,7 @@ class Plane:
 
     async def written(self) -> None:
         """Everything that was to go into SQL is there."""
-        for writer in (self.samples, self.event_rows, self.summaries):
+        for writer in self.rows.all:
             assert await writer.flush()
 
 
@@ -133,16 +134,14 @@ async def plane(directory: Path, clock: SettableClock | None = None) -> AsyncIte
     tasks = TaskScope()
     try:
         remembered = await restore_fleet(database, clock.now())
-        rows = EventWriter(database, clock)
+        rows = HistoryWriters.of(database, clock)
         made = Plane(
             database,
             clock,
             FleetStore(clock, THRESHOLDS),
             tasks,
-            SampleWriter(database, clock),
-            EventLog(remembered.events, remembered.last_event_id, rows.add),
             rows,
-            SummaryWriter(database, clock),
+            EventLog(remembered.events, remembered.last_event_id, rows.events.add),
         )
         made.store.apply_now(DesiredChanged(remembered.desired))
         yield made

@@ -200,11 +200,14 @@ class Ceiling(_message.Message):
     BYTES_PER_SECOND_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     MEASURED_AT_FIELD_NUMBER: _builtins.int
+    DISTURBED_FIELD_NUMBER: _builtins.int
     dtype: _builtins.str
     """"float32", "bfloat16", "float8_e4m3" """
     flops_per_second: _builtins.float
     bytes_per_second: _builtins.float
     source: Global___Source.ValueType
+    disturbed: _builtins.bool
+    """measured while an engine ran on the node: too low"""
     @_builtins.property
     def measured_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -215,10 +218,11 @@ class Ceiling(_message.Message):
         bytes_per_second: _builtins.float | None = ...,
         source: Global___Source.ValueType = ...,
         measured_at: _timestamp_pb2.Timestamp | None = ...,
+        disturbed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_bytes_per_second", b"_bytes_per_second", "_flops_per_second", b"_flops_per_second", "bytes_per_second", b"bytes_per_second", "flops_per_second", b"flops_per_second", "measured_at", b"measured_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bytes_per_second", b"_bytes_per_second", "_flops_per_second", b"_flops_per_second", "bytes_per_second", b"bytes_per_second", "dtype", b"dtype", "flops_per_second", b"flops_per_second", "measured_at", b"measured_at", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bytes_per_second", b"_bytes_per_second", "_flops_per_second", b"_flops_per_second", "bytes_per_second", b"bytes_per_second", "disturbed", b"disturbed", "dtype", b"dtype", "flops_per_second", b"flops_per_second", "measured_at", b"measured_at", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__bytes_per_second: _TypeAlias = _typing.Literal["bytes_per_second"]  # noqa: Y015
     _WhichOneofArgType__bytes_per_second: _TypeAlias = _typing.Literal["_bytes_per_second", b"_bytes_per_second"]  # noqa: Y015
@@ -242,6 +246,7 @@ class Device(_message.Message):
     DRIVER_VERSION_FIELD_NUMBER: _builtins.int
     COMPUTE_CAPABILITY_FIELD_NUMBER: _builtins.int
     CEILINGS_FIELD_NUMBER: _builtins.int
+    UUID_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
     """stable within the node: "cuda:0", "cpu:0" """
     kind: _builtins.str
@@ -253,6 +258,8 @@ class Device(_message.Message):
     """"" when there is none"""
     compute_capability: _builtins.str
     """"" when there is none"""
+    uuid: _builtins.str
+    """of this very board, "GPU-…"; "" where there is none"""
     @_builtins.property
     def ceilings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Ceiling]: ...
     def __init__(
@@ -265,10 +272,11 @@ class Device(_message.Message):
         driver_version: _builtins.str = ...,
         compute_capability: _builtins.str = ...,
         ceilings: _abc.Iterable[Global___Ceiling] | None = ...,
+        uuid: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_memory_bytes", b"_memory_bytes", "memory_bytes", b"memory_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_memory_bytes", b"_memory_bytes", "ceilings", b"ceilings", "compute_capability", b"compute_capability", "device_id", b"device_id", "driver_version", b"driver_version", "family", b"family", "kind", b"kind", "memory_bytes", b"memory_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_memory_bytes", b"_memory_bytes", "ceilings", b"ceilings", "compute_capability", b"compute_capability", "device_id", b"device_id", "driver_version", b"driver_version", "family", b"family", "kind", b"kind", "memory_bytes", b"memory_bytes", "uuid", b"uuid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__memory_bytes: _TypeAlias = _typing.Literal["memory_bytes"]  # noqa: Y015
     _WhichOneofArgType__memory_bytes: _TypeAlias = _typing.Literal["_memory_bytes", b"_memory_bytes"]  # noqa: Y015

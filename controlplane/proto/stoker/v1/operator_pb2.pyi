@@ -64,6 +64,54 @@ FIGURE_SOURCE_METRICS: FigureSource.ValueType  # 2
 """the engine's own /metrics"""
 Global___FigureSource: _TypeAlias = FigureSource  # noqa: Y015
 
+class _SqlKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SqlKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SqlKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SQL_KIND_UNSPECIFIED: _SqlKind.ValueType  # 0
+    """no value is known"""
+    SQL_KIND_TEXT: _SqlKind.ValueType  # 1
+    SQL_KIND_WHOLE: _SqlKind.ValueType  # 2
+    SQL_KIND_REAL: _SqlKind.ValueType  # 3
+    SQL_KIND_TIME: _SqlKind.ValueType  # 4
+    SQL_KIND_TRUTH: _SqlKind.ValueType  # 5
+
+class SqlKind(_SqlKind, metaclass=_SqlKindEnumTypeWrapper): ...
+
+SQL_KIND_UNSPECIFIED: SqlKind.ValueType  # 0
+"""no value is known"""
+SQL_KIND_TEXT: SqlKind.ValueType  # 1
+SQL_KIND_WHOLE: SqlKind.ValueType  # 2
+SQL_KIND_REAL: SqlKind.ValueType  # 3
+SQL_KIND_TIME: SqlKind.ValueType  # 4
+SQL_KIND_TRUTH: SqlKind.ValueType  # 5
+Global___SqlKind: _TypeAlias = SqlKind  # noqa: Y015
+
+class _JobOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _JobOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_JobOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    JOB_OUTCOME_UNSPECIFIED: _JobOutcome.ValueType  # 0
+    """it never ended yet"""
+    JOB_OUTCOME_SUCCEEDED: _JobOutcome.ValueType  # 1
+    JOB_OUTCOME_FAILED: _JobOutcome.ValueType  # 2
+    JOB_OUTCOME_INTERRUPTED: _JobOutcome.ValueType  # 3
+    """the daemon ended while it ran"""
+
+class JobOutcome(_JobOutcome, metaclass=_JobOutcomeEnumTypeWrapper): ...
+
+JOB_OUTCOME_UNSPECIFIED: JobOutcome.ValueType  # 0
+"""it never ended yet"""
+JOB_OUTCOME_SUCCEEDED: JobOutcome.ValueType  # 1
+JOB_OUTCOME_FAILED: JobOutcome.ValueType  # 2
+JOB_OUTCOME_INTERRUPTED: JobOutcome.ValueType  # 3
+"""the daemon ended while it ran"""
+Global___JobOutcome: _TypeAlias = JobOutcome  # noqa: Y015
+
 @_typing.final
 class WatchRequest(_message.Message):
     """---- what is seen"""
@@ -137,6 +185,10 @@ class Server(_message.Message):
     FRESH_SECONDS_FIELD_NUMBER: _builtins.int
     STALE_SECONDS_FIELD_NUMBER: _builtins.int
     LOST_SECONDS_FIELD_NUMBER: _builtins.int
+    DATABASE_AWAY_SINCE_FIELD_NUMBER: _builtins.int
+    DATABASE_PROBLEM_FIELD_NUMBER: _builtins.int
+    EVENTS_WAITING_COUNT_FIELD_NUMBER: _builtins.int
+    EVENTS_DROPPED_TOTAL_FIELD_NUMBER: _builtins.int
     boot_id: _builtins.str
     version: _builtins.str
     leader_epoch: _builtins.int
@@ -156,8 +208,17 @@ class Server(_message.Message):
     stale_seconds: _builtins.float
     """older than this is stale"""
     lost_seconds: _builtins.float
+    database_problem: _builtins.str
+    """for people, while it does not"""
+    events_waiting_count: _builtins.int
+    """not yet in SQL"""
+    events_dropped_total: _builtins.int
     @_builtins.property
     def started_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def database_away_since(self) -> _timestamp_pb2.Timestamp:
+        """unset: the database answers"""
+
     def __init__(
         self,
         *,
@@ -175,10 +236,14 @@ class Server(_message.Message):
         fresh_seconds: _builtins.float = ...,
         stale_seconds: _builtins.float = ...,
         lost_seconds: _builtins.float = ...,
+        database_away_since: _timestamp_pb2.Timestamp | None = ...,
+        database_problem: _builtins.str = ...,
+        events_waiting_count: _builtins.int = ...,
+        events_dropped_total: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["started_at", b"started_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["database_away_since", b"database_away_since", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "caller_name", b"caller_name", "caller_role", b"caller_role", "database", b"database", "fresh_seconds", b"fresh_seconds", "gateway_address", b"gateway_address", "gateway_state", b"gateway_state", "leader_epoch", b"leader_epoch", "lost_seconds", b"lost_seconds", "samples_dropped_total", b"samples_dropped_total", "samples_waiting_count", b"samples_waiting_count", "stale_seconds", b"stale_seconds", "started_at", b"started_at", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "caller_name", b"caller_name", "caller_role", b"caller_role", "database", b"database", "database_away_since", b"database_away_since", "database_problem", b"database_problem", "events_dropped_total", b"events_dropped_total", "events_waiting_count", b"events_waiting_count", "fresh_seconds", b"fresh_seconds", "gateway_address", b"gateway_address", "gateway_state", b"gateway_state", "leader_epoch", b"leader_epoch", "lost_seconds", b"lost_seconds", "samples_dropped_total", b"samples_dropped_total", "samples_waiting_count", b"samples_waiting_count", "stale_seconds", b"stale_seconds", "started_at", b"started_at", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -980,6 +1045,651 @@ class EngineHistoryRow(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__waiting_count_max) -> _WhichOneofReturnType__waiting_count_max | None: ...
 
 Global___EngineHistoryRow: _TypeAlias = EngineHistoryRow  # noqa: Y015
+
+@_typing.final
+class SqlRequest(_message.Message):
+    """One SELECT over the documented views. Parameters are named in the text as :name."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ParametersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    SQL_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
+    ROWS_MAX_FIELD_NUMBER: _builtins.int
+    SECONDS_MAX_FIELD_NUMBER: _builtins.int
+    sql: _builtins.str
+    rows_max: _builtins.int
+    """0: 1,000; at most 100,000"""
+    seconds_max: _builtins.float
+    """0: 10; at most 60"""
+    @_builtins.property
+    def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        sql: _builtins.str = ...,
+        parameters: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        rows_max: _builtins.int = ...,
+        seconds_max: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parameters", b"parameters", "rows_max", b"rows_max", "seconds_max", b"seconds_max", "sql", b"sql"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SqlRequest: _TypeAlias = SqlRequest  # noqa: Y015
+
+@_typing.final
+class SqlColumn(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    kind: Global___SqlKind.ValueType
+    """of its first known value"""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        kind: Global___SqlKind.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SqlColumn: _TypeAlias = SqlColumn  # noqa: Y015
+
+@_typing.final
+class SqlValue(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    WHOLE_FIELD_NUMBER: _builtins.int
+    REAL_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    TRUTH_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    whole: _builtins.int
+    real: _builtins.float
+    truth: _builtins.bool
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        whole: _builtins.int = ...,
+        real: _builtins.float = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        truth: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["real", b"real", "text", b"text", "time", b"time", "truth", b"truth", "value", b"value", "whole", b"whole"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["real", b"real", "text", b"text", "time", b"time", "truth", b"truth", "value", b"value", "whole", b"whole"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_value: _TypeAlias = _typing.Literal["text", "whole", "real", "time", "truth"]  # noqa: Y015
+    _WhichOneofArgType_value: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_value) -> _WhichOneofReturnType_value | None: ...
+
+Global___SqlValue: _TypeAlias = SqlValue  # noqa: Y015
+
+@_typing.final
+class SqlRow(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___SqlValue]: ...
+    def __init__(
+        self,
+        *,
+        values: _abc.Iterable[Global___SqlValue] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SqlRow: _TypeAlias = SqlRow  # noqa: Y015
+
+@_typing.final
+class SqlResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    TRUNCATED_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    DIALECT_FIELD_NUMBER: _builtins.int
+    truncated: _builtins.bool
+    """there are more rows"""
+    seconds: _builtins.float
+    """that the database took"""
+    dialect: _builtins.str
+    """"sqlite" or "postgresql" """
+    @_builtins.property
+    def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___SqlColumn]: ...
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___SqlRow]: ...
+    def __init__(
+        self,
+        *,
+        columns: _abc.Iterable[Global___SqlColumn] | None = ...,
+        rows: _abc.Iterable[Global___SqlRow] | None = ...,
+        truncated: _builtins.bool = ...,
+        seconds: _builtins.float = ...,
+        dialect: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "dialect", b"dialect", "rows", b"rows", "seconds", b"seconds", "truncated", b"truncated"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SqlResponse: _TypeAlias = SqlResponse  # noqa: Y015
+
+@_typing.final
+class FleetAtRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FleetAtRequest: _TypeAlias = FleetAtRequest  # noqa: Y015
+
+@_typing.final
+class FleetAtResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FLEET_FIELD_NUMBER: _builtins.int
+    RESOLUTION_SECONDS_FIELD_NUMBER: _builtins.int
+    UNKNOWN_FIELD_NUMBER: _builtins.int
+    resolution_seconds: _builtins.float
+    """60, or 3,600 for what is older than minutes are kept"""
+    @_builtins.property
+    def fleet(self) -> Global___FleetUpdate:
+        """reset = true; `now` is the end of the minute or hour that is shown"""
+
+    @_builtins.property
+    def unknown(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """sentences: what cannot be known any more"""
+
+    def __init__(
+        self,
+        *,
+        fleet: Global___FleetUpdate | None = ...,
+        resolution_seconds: _builtins.float = ...,
+        unknown: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fleet", b"fleet"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fleet", b"fleet", "resolution_seconds", b"resolution_seconds", "unknown", b"unknown"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FleetAtResponse: _TypeAlias = FleetAtResponse  # noqa: Y015
+
+@_typing.final
+class ListJobsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListJobsRequest: _TypeAlias = ListJobsRequest  # noqa: Y015
+
+@_typing.final
+class Job(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    INTERVAL_SECONDS_FIELD_NUMBER: _builtins.int
+    LAST_STARTED_AT_FIELD_NUMBER: _builtins.int
+    LAST_FINISHED_AT_FIELD_NUMBER: _builtins.int
+    LAST_DURATION_SECONDS_FIELD_NUMBER: _builtins.int
+    LAST_OUTCOME_FIELD_NUMBER: _builtins.int
+    LAST_ERROR_FIELD_NUMBER: _builtins.int
+    LAST_SUCCEEDED_AT_FIELD_NUMBER: _builtins.int
+    FAILURES_IN_A_ROW_FIELD_NUMBER: _builtins.int
+    NEXT_AT_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    purpose: _builtins.str
+    """a sentence"""
+    interval_seconds: _builtins.float
+    last_duration_seconds: _builtins.float
+    last_outcome: Global___JobOutcome.ValueType
+    last_error: _builtins.str
+    failures_in_a_row: _builtins.int
+    detail: _builtins.str
+    """what the last run did, for people"""
+    @_builtins.property
+    def last_started_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def last_finished_at(self) -> _timestamp_pb2.Timestamp:
+        """unset while it runs, or when it never ran"""
+
+    @_builtins.property
+    def last_succeeded_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def next_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        purpose: _builtins.str = ...,
+        interval_seconds: _builtins.float = ...,
+        last_started_at: _timestamp_pb2.Timestamp | None = ...,
+        last_finished_at: _timestamp_pb2.Timestamp | None = ...,
+        last_duration_seconds: _builtins.float | None = ...,
+        last_outcome: Global___JobOutcome.ValueType = ...,
+        last_error: _builtins.str = ...,
+        last_succeeded_at: _timestamp_pb2.Timestamp | None = ...,
+        failures_in_a_row: _builtins.int = ...,
+        next_at: _timestamp_pb2.Timestamp | None = ...,
+        detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_last_duration_seconds", b"_last_duration_seconds", "last_duration_seconds", b"last_duration_seconds", "last_finished_at", b"last_finished_at", "last_started_at", b"last_started_at", "last_succeeded_at", b"last_succeeded_at", "next_at", b"next_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_last_duration_seconds", b"_last_duration_seconds", "detail", b"detail", "failures_in_a_row", b"failures_in_a_row", "interval_seconds", b"interval_seconds", "last_duration_seconds", b"last_duration_seconds", "last_error", b"last_error", "last_finished_at", b"last_finished_at", "last_outcome", b"last_outcome", "last_started_at", b"last_started_at", "last_succeeded_at", b"last_succeeded_at", "name", b"name", "next_at", b"next_at", "purpose", b"purpose"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__last_duration_seconds: _TypeAlias = _typing.Literal["last_duration_seconds"]  # noqa: Y015
+    _WhichOneofArgType__last_duration_seconds: _TypeAlias = _typing.Literal["_last_duration_seconds", b"_last_duration_seconds"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_duration_seconds) -> _WhichOneofReturnType__last_duration_seconds | None: ...
+
+Global___Job: _TypeAlias = Job  # noqa: Y015
+
+@_typing.final
+class ListJobsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOBS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def jobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Job]: ...
+    def __init__(
+        self,
+        *,
+        jobs: _abc.Iterable[Global___Job] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["jobs", b"jobs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListJobsResponse: _TypeAlias = ListJobsResponse  # noqa: Y015
+
+@_typing.final
+class AuditRecord(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AUDIT_ID_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    PEER_FIELD_NUMBER: _builtins.int
+    PLAN_FIELD_NUMBER: _builtins.int
+    HASH_FIELD_NUMBER: _builtins.int
+    audit_id: _builtins.int
+    actor: _builtins.str
+    action: _builtins.str
+    target: _builtins.str
+    detail: _builtins.str
+    outcome: _builtins.str
+    peer: _builtins.str
+    plan: _builtins.str
+    """what it was going to do, as it was shown; lines"""
+    hash: _builtins.str
+    """hexadecimal"""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        audit_id: _builtins.int = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        actor: _builtins.str = ...,
+        action: _builtins.str = ...,
+        target: _builtins.str = ...,
+        detail: _builtins.str = ...,
+        outcome: _builtins.str = ...,
+        peer: _builtins.str = ...,
+        plan: _builtins.str = ...,
+        hash: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "at", b"at", "audit_id", b"audit_id", "detail", b"detail", "hash", b"hash", "outcome", b"outcome", "peer", b"peer", "plan", b"plan", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditRecord: _TypeAlias = AuditRecord  # noqa: Y015
+
+@_typing.final
+class ListAuditRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SINCE_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    AUDIT_ID_FIELD_NUMBER: _builtins.int
+    limit: _builtins.int
+    """0: 200; at most 10,000"""
+    actor: _builtins.str
+    action: _builtins.str
+    audit_id: _builtins.int
+    """0: any"""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        limit: _builtins.int = ...,
+        actor: _builtins.str = ...,
+        action: _builtins.str = ...,
+        audit_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "audit_id", b"audit_id", "limit", b"limit", "since", b"since"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAuditRequest: _TypeAlias = ListAuditRequest  # noqa: Y015
+
+@_typing.final
+class ListAuditResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    TRUNCATED_FIELD_NUMBER: _builtins.int
+    truncated: _builtins.bool
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___AuditRecord]: ...
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[Global___AuditRecord] | None = ...,
+        truncated: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "truncated", b"truncated"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAuditResponse: _TypeAlias = ListAuditResponse  # noqa: Y015
+
+@_typing.final
+class VerifyAuditRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPECTED_HASH_FIELD_NUMBER: _builtins.int
+    expected_hash: _builtins.str
+    """a head noted earlier, hexadecimal: it must be in the chain. "": none"""
+    def __init__(
+        self,
+        *,
+        expected_hash: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected_hash", b"expected_hash"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyAuditRequest: _TypeAlias = VerifyAuditRequest  # noqa: Y015
+
+@_typing.final
+class VerifyAuditResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WHOLE_FIELD_NUMBER: _builtins.int
+    ENTRIES_COUNT_FIELD_NUMBER: _builtins.int
+    SEALS_COUNT_FIELD_NUMBER: _builtins.int
+    HEAD_HASH_FIELD_NUMBER: _builtins.int
+    HEAD_ID_FIELD_NUMBER: _builtins.int
+    SEALED_AT_FIELD_NUMBER: _builtins.int
+    UNSEALED_COUNT_FIELD_NUMBER: _builtins.int
+    PROBLEMS_FIELD_NUMBER: _builtins.int
+    whole: _builtins.bool
+    """nothing was changed, as far as can be proved"""
+    entries_count: _builtins.int
+    seals_count: _builtins.int
+    head_hash: _builtins.str
+    head_id: _builtins.int
+    unsealed_count: _builtins.int
+    """entries after it: whoever can write to the database could have cut these off"""
+    @_builtins.property
+    def sealed_at(self) -> _timestamp_pb2.Timestamp:
+        """the newest seal; unset: none yet"""
+
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """sentences"""
+
+    def __init__(
+        self,
+        *,
+        whole: _builtins.bool = ...,
+        entries_count: _builtins.int = ...,
+        seals_count: _builtins.int = ...,
+        head_hash: _builtins.str = ...,
+        head_id: _builtins.int = ...,
+        sealed_at: _timestamp_pb2.Timestamp | None = ...,
+        unsealed_count: _builtins.int = ...,
+        problems: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["sealed_at", b"sealed_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries_count", b"entries_count", "head_hash", b"head_hash", "head_id", b"head_id", "problems", b"problems", "sealed_at", b"sealed_at", "seals_count", b"seals_count", "unsealed_count", b"unsealed_count", "whole", b"whole"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyAuditResponse: _TypeAlias = VerifyAuditResponse  # noqa: Y015
+
+@_typing.final
+class Lease(_message.Message):
+    """The right to use devices until a date, at a price."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEASE_ID_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    REGION_FIELD_NUMBER: _builtins.int
+    DEVICE_KIND_FIELD_NUMBER: _builtins.int
+    DEVICES_COUNT_FIELD_NUMBER: _builtins.int
+    STARTS_AT_FIELD_NUMBER: _builtins.int
+    ENDS_AT_FIELD_NUMBER: _builtins.int
+    PRICE_PER_DEVICE_HOUR_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    CREATED_BY_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    lease_id: _builtins.str
+    provider: _builtins.str
+    region: _builtins.str
+    """"": any"""
+    device_kind: _builtins.str
+    """"H100"; as nodes tell it"""
+    devices_count: _builtins.int
+    price_per_device_hour: _builtins.float
+    currency: _builtins.str
+    """"USD"; "" without a price"""
+    note: _builtins.str
+    created_by: _builtins.str
+    @_builtins.property
+    def starts_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def ends_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def created_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """those it is for; none: any of its provider and region"""
+
+    def __init__(
+        self,
+        *,
+        lease_id: _builtins.str = ...,
+        provider: _builtins.str = ...,
+        region: _builtins.str = ...,
+        device_kind: _builtins.str = ...,
+        devices_count: _builtins.int = ...,
+        starts_at: _timestamp_pb2.Timestamp | None = ...,
+        ends_at: _timestamp_pb2.Timestamp | None = ...,
+        price_per_device_hour: _builtins.float | None = ...,
+        currency: _builtins.str = ...,
+        note: _builtins.str = ...,
+        created_at: _timestamp_pb2.Timestamp | None = ...,
+        created_by: _builtins.str = ...,
+        nodes: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_price_per_device_hour", b"_price_per_device_hour", "created_at", b"created_at", "ends_at", b"ends_at", "price_per_device_hour", b"price_per_device_hour", "starts_at", b"starts_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_price_per_device_hour", b"_price_per_device_hour", "created_at", b"created_at", "created_by", b"created_by", "currency", b"currency", "device_kind", b"device_kind", "devices_count", b"devices_count", "ends_at", b"ends_at", "lease_id", b"lease_id", "nodes", b"nodes", "note", b"note", "price_per_device_hour", b"price_per_device_hour", "provider", b"provider", "region", b"region", "starts_at", b"starts_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__price_per_device_hour: _TypeAlias = _typing.Literal["price_per_device_hour"]  # noqa: Y015
+    _WhichOneofArgType__price_per_device_hour: _TypeAlias = _typing.Literal["_price_per_device_hour", b"_price_per_device_hour"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__price_per_device_hour) -> _WhichOneofReturnType__price_per_device_hour | None: ...
+
+Global___Lease: _TypeAlias = Lease  # noqa: Y015
+
+@_typing.final
+class ListLeasesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENDED_FIELD_NUMBER: _builtins.int
+    ended: _builtins.bool
+    def __init__(
+        self,
+        *,
+        ended: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended", b"ended"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLeasesRequest: _TypeAlias = ListLeasesRequest  # noqa: Y015
+
+@_typing.final
+class ListLeasesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEASES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def leases(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lease]: ...
+    def __init__(
+        self,
+        *,
+        leases: _abc.Iterable[Global___Lease] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["leases", b"leases"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLeasesResponse: _TypeAlias = ListLeasesResponse  # noqa: Y015
+
+@_typing.final
+class PutLeaseRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEASE_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    dry_run: _builtins.bool
+    @_builtins.property
+    def lease(self) -> Global___Lease: ...
+    def __init__(
+        self,
+        *,
+        lease: Global___Lease | None = ...,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "lease", b"lease"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutLeaseRequest: _TypeAlias = PutLeaseRequest  # noqa: Y015
+
+@_typing.final
+class EndLeaseRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEASE_ID_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    lease_id: _builtins.str
+    dry_run: _builtins.bool
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        lease_id: _builtins.str = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "dry_run", b"dry_run", "lease_id", b"lease_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EndLeaseRequest: _TypeAlias = EndLeaseRequest  # noqa: Y015
 
 @_typing.final
 class PlaceRequest(_message.Message):

@@ -59,6 +59,36 @@ class OperatorServiceStub:
                 request_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.GetServerRequest.SerializeToString,
                 response_deserializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.Server.FromString,
                 _registered_method=True)
+        self.QuerySql = channel.unary_unary(
+                '/stoker.v1.OperatorService/QuerySql',
+                request_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.SqlRequest.SerializeToString,
+                response_deserializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.SqlResponse.FromString,
+                _registered_method=True)
+        self.GetFleetAt = channel.unary_unary(
+                '/stoker.v1.OperatorService/GetFleetAt',
+                request_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.FleetAtRequest.SerializeToString,
+                response_deserializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.FleetAtResponse.FromString,
+                _registered_method=True)
+        self.ListJobs = channel.unary_unary(
+                '/stoker.v1.OperatorService/ListJobs',
+                request_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ListJobsRequest.SerializeToString,
+                response_deserializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ListJobsResponse.FromString,
+                _registered_method=True)
+        self.ListAudit = channel.unary_unary(
+                '/stoker.v1.OperatorService/ListAudit',
+                request_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ListAuditRequest.SerializeToString,
+                response_deserializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ListAuditResponse.FromString,
+                _registered_method=True)
+        self.VerifyAudit = channel.unary_unary(
+                '/stoker.v1.OperatorService/VerifyAudit',
+                request_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.VerifyAuditRequest.SerializeToString,
+                response_deserializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.VerifyAuditResponse.FromString,
+                _registered_method=True)
+        self.ListLeases = channel.unary_unary(
+                '/stoker.v1.OperatorService/ListLeases',
+                request_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ListLeasesRequest.SerializeToString,
+                response_deserializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ListLeasesResponse.FromString,
+                _registered_method=True)
         self.Place = channel.unary_unary(
                 '/stoker.v1.OperatorService/Place',
                 request_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.PlaceRequest.SerializeToString,
@@ -108,6 +138,16 @@ class OperatorServiceStub:
                 '/stoker.v1.OperatorService/ReadEngineLog',
                 request_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.EngineLogRequest.SerializeToString,
                 response_deserializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.EngineLogResponse.FromString,
+                _registered_method=True)
+        self.PutLease = channel.unary_unary(
+                '/stoker.v1.OperatorService/PutLease',
+                request_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.PutLeaseRequest.SerializeToString,
+                response_deserializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ActionResponse.FromString,
+                _registered_method=True)
+        self.EndLease = channel.unary_unary(
+                '/stoker.v1.OperatorService/EndLease',
+                request_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.EndLeaseRequest.SerializeToString,
+                response_deserializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ActionResponse.FromString,
                 _registered_method=True)
         self.ForgetNode = channel.unary_unary(
                 '/stoker.v1.OperatorService/ForgetNode',
@@ -171,6 +211,44 @@ class OperatorServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetServer(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def QuerySql(self, request, context):
+        """read only, views only, bounded
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetFleetAt(self, request, context):
+        """from SQL alone
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListJobs(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAudit(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VerifyAudit(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLeases(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -246,6 +324,20 @@ class OperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PutLease(self, request, context):
+        """operator
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndLease(self, request, context):
+        """operator
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ForgetNode(self, request, context):
         """admin
         """
@@ -316,6 +408,36 @@ def add_OperatorServiceServicer_to_server(servicer, server):
                     request_deserializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.GetServerRequest.FromString,
                     response_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.Server.SerializeToString,
             ),
+            'QuerySql': grpc.unary_unary_rpc_method_handler(
+                    servicer.QuerySql,
+                    request_deserializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.SqlRequest.FromString,
+                    response_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.SqlResponse.SerializeToString,
+            ),
+            'GetFleetAt': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFleetAt,
+                    request_deserializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.FleetAtRequest.FromString,
+                    response_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.FleetAtResponse.SerializeToString,
+            ),
+            'ListJobs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListJobs,
+                    request_deserializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ListJobsRequest.FromString,
+                    response_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ListJobsResponse.SerializeToString,
+            ),
+            'ListAudit': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAudit,
+                    request_deserializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ListAuditRequest.FromString,
+                    response_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ListAuditResponse.SerializeToString,
+            ),
+            'VerifyAudit': grpc.unary_unary_rpc_method_handler(
+                    servicer.VerifyAudit,
+                    request_deserializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.VerifyAuditRequest.FromString,
+                    response_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.VerifyAuditResponse.SerializeToString,
+            ),
+            'ListLeases': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLeases,
+                    request_deserializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ListLeasesRequest.FromString,
+                    response_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ListLeasesResponse.SerializeToString,
+            ),
             'Place': grpc.unary_unary_rpc_method_handler(
                     servicer.Place,
                     request_deserializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.PlaceRequest.FromString,
@@ -365,6 +487,16 @@ def add_OperatorServiceServicer_to_server(servicer, server):
                     servicer.ReadEngineLog,
                     request_deserializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.EngineLogRequest.FromString,
                     response_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.EngineLogResponse.SerializeToString,
+            ),
+            'PutLease': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutLease,
+                    request_deserializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.PutLeaseRequest.FromString,
+                    response_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ActionResponse.SerializeToString,
+            ),
+            'EndLease': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndLease,
+                    request_deserializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.EndLeaseRequest.FromString,
+                    response_serializer=controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ActionResponse.SerializeToString,
             ),
             'ForgetNode': grpc.unary_unary_rpc_method_handler(
                     servicer.ForgetNode,
@@ -532,6 +664,168 @@ class OperatorService:
             '/stoker.v1.OperatorService/GetServer',
             controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.GetServerRequest.SerializeToString,
             controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.Server.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def QuerySql(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stoker.v1.OperatorService/QuerySql',
+            controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.SqlRequest.SerializeToString,
+            controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.SqlResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFleetAt(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stoker.v1.OperatorService/GetFleetAt',
+            controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.FleetAtRequest.SerializeToString,
+            controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.FleetAtResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stoker.v1.OperatorService/ListJobs',
+            controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ListJobsRequest.SerializeToString,
+            controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ListJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAudit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stoker.v1.OperatorService/ListAudit',
+            controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ListAuditRequest.SerializeToString,
+            controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ListAuditResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyAudit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stoker.v1.OperatorService/VerifyAudit',
+            controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.VerifyAuditRequest.SerializeToString,
+            controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.VerifyAuditResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLeases(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stoker.v1.OperatorService/ListLeases',
+            controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ListLeasesRequest.SerializeToString,
+            controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ListLeasesResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -802,6 +1096,60 @@ class OperatorService:
             '/stoker.v1.OperatorService/ReadEngineLog',
             controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.EngineLogRequest.SerializeToString,
             controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.EngineLogResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutLease(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stoker.v1.OperatorService/PutLease',
+            controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.PutLeaseRequest.SerializeToString,
+            controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ActionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndLease(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stoker.v1.OperatorService/EndLease',
+            controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.EndLeaseRequest.SerializeToString,
+            controlplane_dot_proto_dot_stoker_dot_v1_dot_operator__pb2.ActionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -40,6 +40,14 @@ class OperatorServiceStub:
     ListEvents: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListEventsRequest, _operator_pb2.ListEventsResponse]
     GetEngineHistory: _grpc.UnaryUnaryMultiCallable[_operator_pb2.EngineHistoryRequest, _operator_pb2.EngineHistoryResponse]
     GetServer: _grpc.UnaryUnaryMultiCallable[_operator_pb2.GetServerRequest, _operator_pb2.Server]
+    QuerySql: _grpc.UnaryUnaryMultiCallable[_operator_pb2.SqlRequest, _operator_pb2.SqlResponse]
+    """read only, views only, bounded"""
+    GetFleetAt: _grpc.UnaryUnaryMultiCallable[_operator_pb2.FleetAtRequest, _operator_pb2.FleetAtResponse]
+    """from SQL alone"""
+    ListJobs: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListJobsRequest, _operator_pb2.ListJobsResponse]
+    ListAudit: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListAuditRequest, _operator_pb2.ListAuditResponse]
+    VerifyAudit: _grpc.UnaryUnaryMultiCallable[_operator_pb2.VerifyAuditRequest, _operator_pb2.VerifyAuditResponse]
+    ListLeases: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListLeasesRequest, _operator_pb2.ListLeasesResponse]
     Place: _grpc.UnaryUnaryMultiCallable[_operator_pb2.PlaceRequest, _operator_pb2.ActionResponse]
     """operator"""
     Remove: _grpc.UnaryUnaryMultiCallable[_operator_pb2.TargetRequest, _operator_pb2.ActionResponse]
@@ -60,6 +68,10 @@ class OperatorServiceStub:
     """operator"""
     ReadEngineLog: _grpc.UnaryUnaryMultiCallable[_operator_pb2.EngineLogRequest, _operator_pb2.EngineLogResponse]
     """viewer"""
+    PutLease: _grpc.UnaryUnaryMultiCallable[_operator_pb2.PutLeaseRequest, _operator_pb2.ActionResponse]
+    """operator"""
+    EndLease: _grpc.UnaryUnaryMultiCallable[_operator_pb2.EndLeaseRequest, _operator_pb2.ActionResponse]
+    """operator"""
     ForgetNode: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ForgetNodeRequest, _operator_pb2.ActionResponse]
     """admin"""
     CreateKey: _grpc.UnaryUnaryMultiCallable[_operator_pb2.CreateKeyRequest, _operator_pb2.CreateKeyResponse]
@@ -83,6 +95,14 @@ class OperatorServiceAsyncStub(OperatorServiceStub):
     ListEvents: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListEventsRequest, _operator_pb2.ListEventsResponse]  # type: ignore[assignment]
     GetEngineHistory: _aio.UnaryUnaryMultiCallable[_operator_pb2.EngineHistoryRequest, _operator_pb2.EngineHistoryResponse]  # type: ignore[assignment]
     GetServer: _aio.UnaryUnaryMultiCallable[_operator_pb2.GetServerRequest, _operator_pb2.Server]  # type: ignore[assignment]
+    QuerySql: _aio.UnaryUnaryMultiCallable[_operator_pb2.SqlRequest, _operator_pb2.SqlResponse]  # type: ignore[assignment]
+    """read only, views only, bounded"""
+    GetFleetAt: _aio.UnaryUnaryMultiCallable[_operator_pb2.FleetAtRequest, _operator_pb2.FleetAtResponse]  # type: ignore[assignment]
+    """from SQL alone"""
+    ListJobs: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListJobsRequest, _operator_pb2.ListJobsResponse]  # type: ignore[assignment]
+    ListAudit: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListAuditRequest, _operator_pb2.ListAuditResponse]  # type: ignore[assignment]
+    VerifyAudit: _aio.UnaryUnaryMultiCallable[_operator_pb2.VerifyAuditRequest, _operator_pb2.VerifyAuditResponse]  # type: ignore[assignment]
+    ListLeases: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListLeasesRequest, _operator_pb2.ListLeasesResponse]  # type: ignore[assignment]
     Place: _aio.UnaryUnaryMultiCallable[_operator_pb2.PlaceRequest, _operator_pb2.ActionResponse]  # type: ignore[assignment]
     """operator"""
     Remove: _aio.UnaryUnaryMultiCallable[_operator_pb2.TargetRequest, _operator_pb2.ActionResponse]  # type: ignore[assignment]
@@ -103,6 +123,10 @@ class OperatorServiceAsyncStub(OperatorServiceStub):
     """operator"""
     ReadEngineLog: _aio.UnaryUnaryMultiCallable[_operator_pb2.EngineLogRequest, _operator_pb2.EngineLogResponse]  # type: ignore[assignment]
     """viewer"""
+    PutLease: _aio.UnaryUnaryMultiCallable[_operator_pb2.PutLeaseRequest, _operator_pb2.ActionResponse]  # type: ignore[assignment]
+    """operator"""
+    EndLease: _aio.UnaryUnaryMultiCallable[_operator_pb2.EndLeaseRequest, _operator_pb2.ActionResponse]  # type: ignore[assignment]
+    """operator"""
     ForgetNode: _aio.UnaryUnaryMultiCallable[_operator_pb2.ForgetNodeRequest, _operator_pb2.ActionResponse]  # type: ignore[assignment]
     """admin"""
     CreateKey: _aio.UnaryUnaryMultiCallable[_operator_pb2.CreateKeyRequest, _operator_pb2.CreateKeyResponse]  # type: ignore[assignment]
@@ -153,6 +177,50 @@ class OperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _operator_pb2.GetServerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operator_pb2.Server, _abc.Awaitable[_operator_pb2.Server]]: ...
+
+    @_abc_1.abstractmethod
+    def QuerySql(
+        self,
+        request: _operator_pb2.SqlRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.SqlResponse, _abc.Awaitable[_operator_pb2.SqlResponse]]:
+        """read only, views only, bounded"""
+
+    @_abc_1.abstractmethod
+    def GetFleetAt(
+        self,
+        request: _operator_pb2.FleetAtRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.FleetAtResponse, _abc.Awaitable[_operator_pb2.FleetAtResponse]]:
+        """from SQL alone"""
+
+    @_abc_1.abstractmethod
+    def ListJobs(
+        self,
+        request: _operator_pb2.ListJobsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ListJobsResponse, _abc.Awaitable[_operator_pb2.ListJobsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListAudit(
+        self,
+        request: _operator_pb2.ListAuditRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ListAuditResponse, _abc.Awaitable[_operator_pb2.ListAuditResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def VerifyAudit(
+        self,
+        request: _operator_pb2.VerifyAuditRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.VerifyAuditResponse, _abc.Awaitable[_operator_pb2.VerifyAuditResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListLeases(
+        self,
+        request: _operator_pb2.ListLeasesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ListLeasesResponse, _abc.Awaitable[_operator_pb2.ListLeasesResponse]]: ...
 
     @_abc_1.abstractmethod
     def Place(
@@ -233,6 +301,22 @@ class OperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_operator_pb2.EngineLogResponse, _abc.Awaitable[_operator_pb2.EngineLogResponse]]:
         """viewer"""
+
+    @_abc_1.abstractmethod
+    def PutLease(
+        self,
+        request: _operator_pb2.PutLeaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ActionResponse, _abc.Awaitable[_operator_pb2.ActionResponse]]:
+        """operator"""
+
+    @_abc_1.abstractmethod
+    def EndLease(
+        self,
+        request: _operator_pb2.EndLeaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ActionResponse, _abc.Awaitable[_operator_pb2.ActionResponse]]:
+        """operator"""
 
     @_abc_1.abstractmethod
     def ForgetNode(

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -127,6 +128,22 @@ def test_restored_engines_are_usable_as_ageing_then_stale_and_become_fresh_by_a_
     assert trust_of(line) is Trust.FRESH
     assert not line.snapshot.engines["llama@gcp-1"].restored
     assert "node_recovered" not in line.kinds(), "a first report after our start is no recovery"
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        ({}, []),
+        ({"state": EngineState.DRAINING}, ["engine_draining"]),
+        ({"instance_id": "i2"}, ["engine_ready"]),
+    ],
+    ids=["as it was", "in another state", "another process"],
+)
+def test_of_a_restored_engine_only_what_changed_meanwhile_is_told(found: dict[str, Any], told: list[str]) -> None:
+    line = Timeline(desired([GCP], [ON_GCP]))
+    line.step(0, SummariesRestored((SUMMARY,)))
+    line.step(1, opened("gcp-1", 1, reported(**found)))
+    assert line.kinds() == ["node_connected", *told]
 
 
 def test_a_restored_engine_that_is_gone_goes_without_a_word() -> None:
@@ -347,3 +364,21 @@ def test_the_plug_in_is_heard_while_it_is_sure_of_what_it_sees(state: InsideStat
     assert point is not None
     assert point.source is source
     assert point.batch_tokens_per_step == (4.0 if source is FigureSource.PLUGIN else 3.0)
+
+
+def test_who_had_been_lost_before_the_restart_is_lost_still() -> None:
+    """Ages stand still while nobody listens: what nobody heard of for long, beside others, gets no requests at a start."""
+    silent = replace(SUMMARY, engine_id="llama@aws-1", node="aws-1", last_report_at=at(-5 - 61))
+    line = Timeline(desired([GCP, AWS], [ON_GCP, ON_AWS]))
+    line.step(0, SummariesRestored((SUMMARY, silent)))
+    assert trust_of(line) is Trust.AGEING
+    assert line.snapshot.nodes["aws-1"].trust is Trust.STALE
+    assert line.snapshot.nodes["aws-1"].lost
+
+
+def test_a_fleet_that_was_silent_as_a_whole_is_ageing() -> None:
+    """The control plane was down for long: that says nothing about the nodes."""
+    line = Timeline(desired([GCP, AWS], [ON_GCP, ON_AWS]))
+    summaries = (SUMMARY, replace(SUMMARY, engine_id="llama@aws-1", node="aws-1"))
+    line.step(0, SummariesRestored(tuple(replace(each, last_report_at=at(-86_400)) for each in summaries)))
+    assert {node.trust for node in line.snapshot.nodes.values()} == {Trust.AGEING}

@@ -22,10 +22,13 @@ async def test_each_kind_by_its_own_time(tmp_path: Path) -> None:
         ]
         await made.database.run(lambda uow: uow.samples.append_many(samples))
         await made.database.run(lambda uow: uow.events.append(events))
-        await forget_old_history.run(made.database, 1.0, 10.0, 48.0, START)
+        while await made.database.run(lambda uow: uow.rollups.step(START)) is not None:
+            pass
+        keep = forget_old_history.Keep(24, minutes_days=5, hours_days=10, requests_hours=48, events_days=10)
+        told = await forget_old_history.run(made.database, keep, START)
+        assert told == "forgot 3 samples, 2 minutes, 1 hours, 1 events"
         rows = await made.database.run(lambda uow: uow.samples.history(at(-20 * DAY), at(1), bucket_seconds=60.0))
-        # The one before the cut stays: what the process counted since is told from it.
-        assert [row.bucket_at for row in rows] == [at(-1.5 * DAY), at(-0.5 * DAY)]
+        assert [row.bucket_at for row in rows] == [at(-0.5 * DAY)]
         page = await made.database.run(lambda uow: uow.events.list())
         assert [event.message for event in page.events] == ["9.5", "1.5", "0.5"]
-        await forget_old_history.run(made.database, 1.0, 10.0, 48.0, START)
+        assert await forget_old_history.run(made.database, keep, START) is None

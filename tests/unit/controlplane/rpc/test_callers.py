@@ -82,9 +82,11 @@ async def test_a_role_may_do_what_it_includes_and_nothing_more(operators: Operat
 
 def test_what_is_read_needs_viewer_what_moves_operator_what_identifies_admin() -> None:
     by_role = {role: {method for method, needed in ROLE_NEEDED.items() if needed is role} for role in Role}
-    assert by_role[Role.VIEWER] == {"Watch", "GetFleet", "ListEvents", "GetEngineHistory", "GetServer", "ReadEngineLog"}
+    present = {"Watch", "GetFleet", "GetServer", "ReadEngineLog", "ListJobs", "ListLeases"}
+    past = {"ListEvents", "GetEngineHistory", "GetFleetAt", "QuerySql", "ListAudit", "VerifyAudit"}
+    assert by_role[Role.VIEWER] == present | past
     moves = {"Place", "Remove", "Drain", "Resume", "Restart", "LoadAdapter", "UnloadAdapter"}
-    assert by_role[Role.OPERATOR] == moves | {"ProbeNode", "SetReportInterval"}
+    assert by_role[Role.OPERATOR] == moves | {"ProbeNode", "SetReportInterval", "PutLease", "EndLease"}
 
 
 async def test_a_method_without_a_role_is_for_nobody(operators: Operators) -> None:

@@ -24,8 +24,8 @@ from controlplane.rpc import agent_codec, fleet_codec
 from controlplane.runtime.inflight import Inflight
 from tests.support.fleet import Timeline, at, counted, desired, enrolled, opened, placed, report, reported
 
-CEILING = Ceiling("bfloat16", 2e12, 1e11, Source.MEASURED, at(-100))
-DEVICE = Device("cuda:0", "H100", "cuda", 80 * 2**30, "555", "9.0", (CEILING,))
+CEILING = Ceiling("bfloat16", 2e12, 1e11, Source.MEASURED, at(-100), disturbed=True)
+DEVICE = Device("cuda:0", "H100", "cuda", 80 * 2**30, "555", "9.0", (CEILING,), "GPU-1")
 
 
 def line() -> Timeline:

@@ -40,3 +40,9 @@ def test_what_is_kept_is_bounded() -> None:
         log.append([event(index)])
     assert len(log.recent()) == RECENT_MAX
     assert log.recent()[-1].event_id == RECENT_MAX + 10
+
+
+def test_events_are_counted_by_severity() -> None:
+    log = EventLog([], 0, lambda _: None)
+    log.append([event(1), event(2), replace(event(3), severity=Severity.ERROR)])
+    assert log.totals == {Severity.INFO: 2, Severity.ERROR: 1}

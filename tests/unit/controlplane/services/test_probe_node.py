@@ -6,6 +6,7 @@ from controlplane.errors import ConflictError, NotFoundError
 from controlplane.fleet.node_commands import COMMANDS_CAPABILITY, ProbeCommand
 from controlplane.services.probe_node import ProbeNode
 from controlplane.services.send_to_node import SendToNode
+from tests.support.fleet import enrolled
 from tests.support.plane import ANN, Plane
 
 
@@ -47,4 +48,12 @@ async def test_whom_it_cannot_ask(fleet: Plane, probe: ProbeNode) -> None:
             await probe("nobody", ANN, force=False, dry_run=dry_run)
         with pytest.raises(ConflictError, match="not connected"):
             await probe("gcp-1", ANN, force=False, dry_run=dry_run)
+    assert await fleet.audit() == []
+
+
+async def test_a_simulated_node_has_nothing_to_measure(fleet: Plane, probe: ProbeNode) -> None:
+    await fleet.enrol(enrolled("sim-1", simulated_by="sim"))
+    for dry_run in (True, False):
+        with pytest.raises(ConflictError, match=r"sim-1 is simulated.*probe a real node"):
+            await probe("sim-1", ANN, force=True, dry_run=dry_run)
     assert await fleet.audit() == []

@@ -1,5 +1,6 @@
 """Questions about the past, and their bounds."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ from controlplane.services.query_history import (
     EngineHistoryQuery,
     nice_bucket_seconds,
 )
+from controlplane.storage.repositories.rollups import Resolution
+from controlplane.storage.unit_of_work import UnitOfWork
 from tests.support.fleet import at, counted, placed, reported
 from tests.support.plane import Plane
 
@@ -45,6 +48,20 @@ async def test_a_span_in_buckets(recorded: Plane) -> None:
 async def test_who_does_not_say_gets_about_sixty_buckets(recorded: Plane) -> None:
     answer = await recorded.query.engines(EngineHistoryQuery(at(0), at(600)))
     assert answer.bucket_seconds == 10.0
+
+
+async def test_long_buckets_are_told_from_minutes_and_what_is_not_rolled_up_from_samples(recorded: Plane) -> None:
+    def roll(uow: UnitOfWork) -> None:
+        while uow.rollups.step(at(75)) is not None:
+            pass
+
+    await recorded.database.run(roll)
+    asked = EngineHistoryQuery(at(-600), at(600), bucket_seconds=90.0)
+    answer = await recorded.query.engines(asked)
+    assert (answer.resolution, answer.bucket_seconds) == (Resolution.MINUTES, 120.0)
+    assert [row.generation_tokens for row in answer.rows] == [60]
+    exact = await recorded.query.engines(replace(asked, bucket_seconds=10.0))
+    assert (exact.resolution, sum(row.samples_count for row in exact.rows)) == (Resolution.SAMPLES, 60)
 
 
 @pytest.mark.parametrize(

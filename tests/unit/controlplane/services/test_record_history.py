@@ -1,23 +1,30 @@
 """What goes into SQL of what engines report: nothing twice, nothing lost that a process took with it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from controlplane.fleet.events import DesiredChanged, SummariesRestored
-from controlplane.fleet.history import EngineSample
-from controlplane.fleet.observed import EngineState
+from controlplane.clock import SystemClock
+from controlplane.fleet.events import DesiredChanged, ReportReceived, SessionClosed, SummariesRestored
+from controlplane.fleet.hardware import DeviceHealth, MemoryLedger, MemoryPortion, MemoryUse
+from controlplane.fleet.history import DeviceSample, EngineSample, NodeSample, RecomputeSample
+from controlplane.fleet.inside import RecomputeBill
+from controlplane.fleet.observed import Ceiling, Device, EngineState
+from controlplane.fleet.sources import Source
 from controlplane.fleet.summaries import EngineSummary
 from controlplane.runtime.fleet_store import FleetStore
 from controlplane.runtime.inflight import Inflight
+from controlplane.runtime.tasks import TaskScope
 from controlplane.services.query_history import EngineHistoryQuery
-from controlplane.services.record_history import RecordHistory
+from controlplane.services.record_history import HistorySinks, RecordHistory
 from controlplane.services.restore_fleet import restore_fleet
 from tests.support.clock import SettableClock
 from tests.support.fleet import THRESHOLDS, at, counted, desired, enrolled, opened, placed, report, reported
 from tests.support.plane import Plane, plane
+from tests.support.served import until
 
 GCP, AWS = enrolled("gcp-1"), enrolled("aws-1")
 WANTED = DesiredChanged(desired([GCP, AWS], [placed("llama@gcp-1"), placed("llama@aws-1")]))
@@ -32,7 +39,13 @@ class Recorded:
         self.samples: list[EngineSample] = []
         self.summaries: list[EngineSummary] = []
         self.inflight = Inflight()
-        self.history = RecordHistory(self.store, self.inflight, self.clock, self.samples.extend, self.summaries.extend)
+        self.devices: list[DeviceSample] = []
+        self.nodes: list[NodeSample] = []
+        self.bills: list[RecomputeSample] = []
+        sinks = HistorySinks(
+            self.samples.extend, self.devices.extend, self.nodes.extend, self.bills.extend, self.summaries.extend
+        )
+        self.history = RecordHistory(self.store, self.inflight, self.clock, sinks, lambda: 10.0)
         self.store.subscribe(self.history.on_change)
         self.store.apply_now(WANTED)
 
@@ -202,3 +215,147 @@ async def test_a_daemon_that_starts_again_knows_where_engines_are(tmp_path: Path
         )
         second.store.apply_now(SummariesRestored(remembered.summaries))
         assert set(second.store.snapshot.engines) == {"llama@gcp-1"}
+
+
+def hardware(used: int = 40) -> tuple[tuple[Device, ...], tuple[DeviceHealth, ...], tuple[MemoryLedger, ...]]:
+    devices = (Device("gpu-0", "H100", "cuda", 100), Device("gpu-1", "H100", "cuda", 100))
+    health = (DeviceHealth("gpu-0", at(0), memory_used_bytes=used, power_watts=300.0, throttle_reasons=("power",)),)
+    portions = (
+        MemoryPortion(MemoryUse.WEIGHTS, 20, Source.MEASURED, "llama@gcp-1"),
+        MemoryPortion(MemoryUse.FREE, 60, Source.MEASURED),
+    )
+    return devices, health, (MemoryLedger("gpu-0", at(0), 100, portions),)
+
+
+def test_devices_are_sampled_with_the_engine_that_has_them(recorded: Recorded) -> None:
+    devices, health, memory = hardware()
+    told = reported(device_ids=("gpu-0",))
+    recorded.store.apply_now(ReportReceived("gcp-1", (told,), at(0), at(0), devices, health, memory))
+    recorded.clock.advance(4)
+    recorded.history.sample()
+    held, free = recorded.devices
+    assert (held.device_id, held.engine_id, held.model, held.engine_ready) == ("gpu-0", "llama@gcp-1", "llama", True)
+    assert (held.memory_total_bytes, held.memory_used_bytes, held.weights_bytes, held.free_bytes) == (100, 40, 20, 60)
+    assert (held.kv_cache_bytes, held.power_watts, held.throttled, held.faults_count) == (None, 300.0, True, 0)
+    assert (held.provider, held.device_kind, held.covers_seconds) == ("gcp", "H100", 4.0)
+    assert (free.device_id, free.engine_id, free.engine_ready) == ("gpu-1", "", False)
+    assert (free.memory_used_bytes, free.throttled, free.faults_count) == (None, None, None)
+    assert recorded.samples[-1].devices_count == 1
+    recorded.history.sample()
+    assert len(recorded.devices) == 2, "a node that is silent tells nothing new of its devices"
+
+
+def test_a_silent_node_is_history_too(recorded: Recorded) -> None:
+    recorded.say(1)
+    recorded.history.sample()
+    by_name = {row.node: row for row in recorded.nodes}
+    heard, never = by_name["gcp-1"], by_name["aws-1"]
+    assert (heard.connected, heard.trust, heard.engines_count, heard.ready_engines_count) == (True, "fresh", 1, 1)
+    assert (never.connected, never.trust, never.devices_count, never.engines_count) == (False, "stale", None, None)
+    recorded.clock.advance(30)
+    recorded.store.apply_now(SessionClosed("gcp-1", recorded.clock.now()))
+    recorded.history.sample()
+    silent = recorded.nodes[-2] if recorded.nodes[-2].node == "gcp-1" else recorded.nodes[-1]
+    assert (silent.connected, silent.trust, silent.engines_count, silent.devices_count) == (False, "stale", None, 0)
+    assert silent.covers_seconds == 20.0, "at most twice the interval"
+
+
+def test_simulated_nodes_are_labelled(recorded: Recorded) -> None:
+    recorded.store.apply_now(DesiredChanged(desired([enrolled("sim-1", simulated_by="sim"), GCP])))
+    recorded.history.sample()
+    assert {row.node: row.simulated for row in recorded.nodes} == {"sim-1": True, "gcp-1": False}
+
+
+def test_what_samples_stand_for_adds_up_to_the_time_in_which_the_engine_was_heard(recorded: Recorded) -> None:
+    recorded.say(1)
+    for _ in range(3):
+        recorded.clock.advance(9)
+        recorded.say(2)
+        recorded.history.sample()
+    assert [row.covers_seconds for row in recorded.samples] == [10.0, 10.0, 10.0]
+    recorded.say(3)
+    recorded.clock.advance(3)
+    recorded.say(1, instance="i2")
+    recorded.clock.advance(5)
+    recorded.history.sample()
+    assert [row.instance_id for row in recorded.samples[3:]] == ["i1", "i2"]
+    assert [row.covers_seconds for row in recorded.samples[3:]] == [5.0, 5.0]
+
+
+def test_what_a_node_did_while_it_was_cut_off_its_own_readings_tell(recorded: Recorded) -> None:
+    recorded.say(1)
+    recorded.clock.advance(9)
+    recorded.say(2)
+    recorded.history.sample()
+    recorded.store.apply_now(SessionClosed("gcp-1", recorded.clock.now()))
+    recorded.clock.advance(60)
+    recorded.say(3)
+    recorded.clock.advance(3)
+    recorded.history.sample()
+    assert [row.covers_seconds for row in recorded.samples] == [10.0, 3.0]
+
+
+def test_recompute_bills_once_a_minute_where_they_grew(recorded: Recorded) -> None:
+    def bill(tokens: int, acme: int, instance: str = "i1") -> None:
+        recorded.clock.advance(10)
+        now = (recorded.clock.now() - at(0)).total_seconds()
+        bills = (
+            RecomputeBill("zeta", tokens, 1.0, None, Source.ASSUMED),
+            RecomputeBill("acme", acme, float("nan"), 0.5, Source.MEASURED),
+        )
+        told = reported(recompute=bills, seconds=now, instance_id=instance)
+        recorded.store.apply_now(report("gcp-1", now, told))
+        recorded.history.sample()
+
+    for number in range(13):
+        bill(5, 10 + number)
+    grown = [(row.tenant, row.tokens_total, row.flops_total) for row in recorded.bills]
+    assert grown == [("zeta", 5, 1.0), ("acme", 10, None), ("acme", 16, None), ("acme", 22, None)]
+    bill(5, 30)
+    bill(1, 0, instance="i2")
+    assert [(row.instance_id, row.tenant, row.tokens_total) for row in recorded.bills[4:]] == [("i1", "acme", 30)]
+    for _ in range(6):
+        bill(1, 0, instance="i2")
+    assert [(row.instance_id, row.tenant, row.tokens_total) for row in recorded.bills[5:]] == [("i2", "zeta", 1)]
+
+
+def test_a_summary_says_how_the_engine_is_now(recorded: Recorded) -> None:
+    ceilings = (Ceiling("bfloat16", 1000.0, 10.0, Source.MEASURED),)
+    devices = (Device("gpu-0", "H100", "cuda", 100, ceilings=ceilings),)
+    for second, tokens in ((1, 10), (2, 30)):
+        recorded.clock.advance(1)
+        told = reported(seconds=second, counters=counted(tokens), dtype="bfloat16")
+        recorded.store.apply_now(ReportReceived("gcp-1", (told,), at(second), at(second), devices))
+    recorded.history.sample()
+    summary = recorded.summaries[-1]
+    assert (summary.provider, summary.region, summary.devices_count) == ("gcp", "gcp-west", 1)
+    assert (summary.kv_used_tokens, summary.running_count, summary.waiting_count) == (100, 1, 0)
+    assert (summary.generation_tokens_per_second, summary.batch_tokens_per_step) == (20.0, 3.0)
+    assert (summary.ridge_flops_per_byte, summary.ttft_seconds_p50) == (100.0, None)
+
+
+async def test_it_goes_on_sampling_whatever_fails_and_takes_a_new_interval() -> None:
+    interval = 0.05
+    recorded = Recorded()
+    failures = ["one"]
+
+    def nodes(rows: Sequence[NodeSample]) -> None:
+        if failures:
+            raise RuntimeError(failures.pop())
+        recorded.nodes.extend(rows)
+
+    sinks = HistorySinks(
+        recorded.samples.extend, recorded.devices.extend, nodes, recorded.bills.extend, recorded.summaries.extend
+    )
+    history = RecordHistory(recorded.store, Inflight(), SystemClock(), sinks, lambda: interval)
+    tasks = TaskScope()
+    task = tasks.spawn("history", history.run())
+    try:
+        await until(lambda: len(recorded.nodes) >= 6, "samples of both nodes, again and again")
+        assert {row.node for row in recorded.nodes} == {"gcp-1", "aws-1"}
+        interval = 0.02
+        seen = len(recorded.nodes)
+        await until(lambda: len(recorded.nodes) >= seen + 4, "samples at the new interval")
+        assert not task.done()
+    finally:
+        await tasks.close()

@@ -47,6 +47,29 @@ def test_rules_between_settings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        (
+            "samples_retention_days = 30",
+            (
+                "FILE:2: history.samples_retention_days: no setting has this name; samples are kept by the hour now; set "
+                "samples_retention_hours, and minutes_retention_days for the minutes made of them"
+            ),
+        ),
+        (
+            "samples_retention_hours = 800",
+            (
+                "FILE:2: history.samples_retention_hours: samples, minutes and hours are kept for 800 h, 720 h, 17520 h, "
+                "and none may be kept for longer than the next; change one of them"
+            ),
+        ),
+    ],
+)
+def test_how_long_history_is_kept(tmp_path: Path, text: str, expected: str) -> None:
+    assert refused(tmp_path, f"[history]\n{text}\n") == [expected]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
         ("[server]\nport 7443\n", "FILE:2: column 6: Expected '=' after a key in a key/value pair; this is not TOML"),
         ('[server]\nhost = "x', "FILE:2: column 10: "),
         ("[server\n", "FILE:1: column 8: "),
