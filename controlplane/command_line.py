@@ -23,8 +23,13 @@ EXIT_CODES = {
     "data_directory": 4,
     "identity_refused": 4,
     "conflict": 4,
+    "backup_file": 4,
     "database_version": 5,
     "unavailable": 5,
+    "database_away": 5,
+    "database_slow": 5,
+    "database_damaged": 5,
+    "copy_failed": 5,
     "already_running": 6,
 }
 EXIT_CODES_HELP = """\b
@@ -33,7 +38,7 @@ Exit codes:
   1  failed, for a reason that is none of these
   2  the command line, or a name on it, is wrong
   3  the settings are wrong
-  4  the data directory or an identity in it cannot be used
+  4  the data directory, an identity in it, or a backup cannot be used
   5  the database is away, or of another release
   6  it is running already, or a port is taken
 """

@@ -17,6 +17,7 @@ Exit codes:
   3  not found, or not valid
   4  no credentials, or identity or role refused
   5  the control plane cannot be reached
+  6  `audit verify`: the audit was changed
 """
 
 
@@ -48,9 +49,16 @@ class UnreachableFailure(CommandFailure):
     exit_code = 5
 
 
+class AuditChangedFailure(CommandFailure):
+    """The control plane answered, and what it found is bad."""
+
+    exit_code = 6
+
+
 _FAILURES: Mapping[LinkErrorKind, type[CommandFailure]] = MappingProxyType(
     {
         "unavailable": UnreachableFailure,
+        "away": CommandFailure,
         "refused": RefusedFailure,
         "invalid": NotFoundFailure,
         "not_found": NotFoundFailure,

@@ -1,10 +1,12 @@
-"""`stoker history engines`: what the engines did, from the control plane's database."""
+"""`stoker history`: the group of questions about the past, and `engines`, what the engines did."""
 
 from collections.abc import Iterable
 from datetime import datetime
 
 import click
 
+from console.cli.history_ask import add_questions
+from console.cli.history_plot import plot
 from console.cli.output import Column, Row, show_json, show_line, show_table
 from console.cli.parameters import DURATION, MOMENT, output_option
 from console.cli.session import Session, pass_session
@@ -35,7 +37,11 @@ _SPARKS_MAX = 60
 
 @click.group()
 def history() -> None:
-    """Look back."""
+    """Look back: what was served, wasted, refused, and at what cost."""
+
+
+add_questions(history)
+history.add_command(plot)
 
 
 @history.command("engines")

@@ -47,6 +47,20 @@ class Moment(click.ParamType[datetime]):
             self.fail(f"{error} Or write a date like 2026-01-31T23:59:58Z.", param, ctx)
 
 
+class FutureMoment(click.ParamType[datetime]):
+    """A moment to come: a span of time after now (90d), or a date in ISO 8601, UTC unless it says otherwise."""
+
+    name = "moment"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime) or re.match(r"\d{4}-", value):
+            return MOMENT.convert(value, param, ctx)
+        try:
+            return utc_now() + timedelta(seconds=parse_duration(value))
+        except ValueError as error:
+            self.fail(f"{error} Or write a date like 2026-01-31T23:59:58Z.", param, ctx)
+
+
 class Size(click.ParamType[tuple[int, int]]):
     """Columns and rows of a terminal: 120x40."""
 
@@ -63,6 +77,7 @@ class Size(click.ParamType[tuple[int, int]]):
 
 DURATION = Duration()
 MOMENT = Moment()
+FUTURE_MOMENT = FutureMoment()
 SIZE = Size()
 
 

@@ -5,12 +5,15 @@ from pathlib import Path
 import click
 
 from console.cli import (
+    audit,
     console_command,
     engine_commands,
     engines,
     events,
     history,
+    jobs,
     key,
+    lease,
     lifecycle,
     models,
     node,
@@ -19,6 +22,7 @@ from console.cli import (
     operator_command,
     place,
     placements,
+    sql,
     status,
     version,
 )
@@ -72,6 +76,9 @@ for command in (
     placements.placements,
     events.events,
     history.history,
+    sql.sql,
+    audit.audit,
+    jobs.jobs,
     place.place,
     lifecycle.remove,
     lifecycle.drain,
@@ -82,6 +89,7 @@ for command in (
     node_commands.probe,
     node_commands.report_interval,
     node.node,
+    lease.lease,
     key.key,
     operator_command.operator,
     version.version,

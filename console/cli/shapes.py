@@ -17,7 +17,7 @@ from console.model.summaries import Totals
 
 # Rows that say "running" to screens say "running_count" to programs.
 _KEYS: Mapping[str, str] = MappingProxyType(
-    {each: f"{each}_count" for each in ("running", "waiting", "inflight", "samples_waiting")}
+    {each: f"{each}_count" for each in ("running", "waiting", "inflight", "samples_waiting", "events_waiting")}
 )
 _TOTALS_KEYS: Mapping[str, str] = MappingProxyType(
     {**_KEYS, **{each: f"{each}_count" for each in ("engines", "ready", "routable")}}

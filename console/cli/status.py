@@ -2,21 +2,24 @@
 
 import shlex
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 import click
 
 from console.cli.output import Cell, Column, Row, show_json, show_line, show_table
-from console.cli.parameters import output_option
+from console.cli.parameters import MOMENT, output_option
 from console.cli.session import Session, pass_session
 from console.cli.shapes import shape
 from console.cli.styles import ratio_cell, severity_cell
 from console.model import format as fmt
+from console.model.answers import PastFleet
 from console.model.checks import checks
 from console.model.fleet_view import FleetView, Severity
 from console.model.overview import Problem, Topic, moment_of, problems
 from console.model.summaries import Totals, totals_by_model, totals_by_provider, totals_of
 
 _PROBLEMS_SHOWN_MAX = 20
+_EVENTS_SHOWN_MAX = 10
 _PROBLEMS = (Column("SEVERITY"), Column("WHAT", wrap=True), Column("STATE"), Column("WHY", wrap=True))
 _SUMS = (
     Column("ENGINES", right=True),
@@ -28,10 +31,17 @@ _SUMS = (
 
 
 @click.command()
+@click.option("--at", type=MOMENT, help="As it was then, from history: 2h ago is 2h; or a date.")
 @output_option
 @pass_session
-def status(session: Session, output: str) -> None:
-    """Show what is wrong, then the fleet by model and by provider."""
+def status(session: Session, at: datetime | None, output: str) -> None:
+    """Show what is wrong, then the fleet by model and by provider: now, or with --at as it was.
+
+    What was is told from SQL by the minute, or by the hour where minutes are not kept any more.
+    """
+    if at is not None:
+        _show_past(session.ask(lambda client: client.fleet_at(at)), output)
+        return
     view = session.ask(lambda client: client.fleet())
     found = found_in(view)
     if output == "json":
@@ -44,13 +54,40 @@ def status(session: Session, output: str) -> None:
     _show_sums("PROVIDER", totals_by_provider(view))
 
 
+def _show_past(past: PastFleet, output: str) -> None:
+    view = past.view
+    found = problems(view, moment_of(view))
+    if output == "json":
+        kept = {"resolution_seconds": past.resolution_seconds, "unknown": list(past.unknown)}
+        engines = [shape(engine) for engine in view.engines.values()]
+        events = [shape(event) for event in view.events]
+        show_json({**_shape(view, found), **kept, "engines": engines, "events": events})
+        return
+    length = "minute" if past.resolution_seconds <= 60 else "hour"
+    show_line(f"The fleet as it was in the {length} before {fmt.instant(view.now)}; figures are means of it.", "bold")
+    _show_counts(view, "ready")
+    show_line("")
+    _show_problems(view, found)
+    _show_sums("MODEL", totals_by_model(view))
+    _show_sums("PROVIDER", totals_by_provider(view))
+    if view.events:
+        show_line("")
+        show_line("What had happened last:")
+        for event in view.events[-_EVENTS_SHOWN_MAX:]:
+            show_line(f"  {fmt.instant(event.at)}  {event.severity.value}: {fmt.clean(event.message)}")
+    show_line("")
+    show_line("Not known of that time:")
+    for sentence in past.unknown:
+        show_line(f"  {fmt.clean(sentence)}")
+
+
 def found_in(view: FleetView) -> tuple[Problem, ...]:
     moment = moment_of(view)
     return (*problems(view, moment), *checks(view, moment))
 
 
 def _show_server(view: FleetView) -> None:
-    server, connected = view.server, sum(node.connected for node in view.nodes.values())
+    server = view.server
     if server is not None:
         show_line(
             f"control plane {fmt.text_or_unknown(server.version)}, up {fmt.age(server.started_at, view.now)}, "
@@ -59,9 +96,14 @@ def _show_server(view: FleetView) -> None:
         )
         gateway = f" at {fmt.clean(server.gateway_address)}" if server.gateway_address else ""
         show_line(f"gateway {fmt.text_or_unknown(server.gateway_state)}{gateway}")
+    _show_counts(view, "usable")
+
+
+def _show_counts(view: FleetView, usable: str) -> None:
+    connected = sum(node.connected for node in view.nodes.values())
     totals = totals_of(view.engines.values())
     show_line(
-        f"{connected}/{len(view.nodes)} nodes connected, {totals.routable}/{totals.engines} engines usable, "
+        f"{connected}/{len(view.nodes)} nodes connected, {totals.routable}/{totals.engines} engines {usable}, "
         f"{len(view.models)} model{'' if len(view.models) == 1 else 's'}, "
         f"{fmt.quantity(totals.waiting)} requests waiting"
     )

@@ -53,7 +53,7 @@ class Hand:
     async def _confirm_and_call(self, action: Action, request: Request) -> None:
         client: OperatorCalls = self.app.client
         confirmed = await self.app.push_screen_wait(
-            ConfirmDialog(action, request, lambda: action.call(client, request, True))
+            ConfirmDialog(action, request, lambda: action.call(client, request, True), self._when(action, request))
         )
         if confirmed is None:
             return
@@ -67,6 +67,14 @@ class Hand:
             self._tell(f"{action.title} failed: {clean(error.message)}", severity="error")
             return
         self._tell_outcome(action, confirmed, answer)
+
+    def _when(self, action: Action, request: Request) -> str:
+        """An engine is started by its node's agent: while that is away, what is confirmed waits for it."""
+        placement = self.app.view.placements.get(request.placement_id)
+        node = self.app.view.nodes.get(placement.node if placement is not None else request.node)
+        if action.id not in ("restart", "place") or node is None or node.connected:
+            return "now"
+        return f"when {clean(node.name)} is back"
 
     def _refusal(self, action: Action) -> str | None:
         return refusal(action, self.topic, self.app.view, self.app.moment, read_only=self.app.read_only)

@@ -29,12 +29,15 @@ class ConfirmDialog(ModalScreen[Request | None]):
         Binding("ctrl+y", "copy", "Copy the command"),
     ]
 
-    def __init__(self, action: Action, request: Request, ask: Callable[[], Awaitable[ActionAnswer]]) -> None:
-        """`ask` makes the dry run."""
+    def __init__(
+        self, action: Action, request: Request, ask: Callable[[], Awaitable[ActionAnswer]], when: str = "now"
+    ) -> None:
+        """`ask` makes the dry run. `when`: what is confirmed would happen, as the button says it."""
         super().__init__()
         self._action = action
         self._request = request
         self._ask = ask
+        self._when = when
         self._possible = False  # the dry run said that it can be done
 
     def compose(self) -> ComposeResult:
@@ -52,7 +55,7 @@ class ConfirmDialog(ModalScreen[Request | None]):
                 yield Input(placeholder="type the name", id="name", compact=True)
             with Horizontal(classes="buttons"):
                 yield Button("Leave it", id="leave", compact=True)
-                yield Button(f"{action.title} now", id="go", compact=True, disabled=True)
+                yield Button(f"{action.title} {self._when}", id="go", compact=True, disabled=True)
                 yield Button("Copy command", id="copy", compact=True)
 
     def on_mount(self) -> None:
@@ -66,6 +69,7 @@ class ConfirmDialog(ModalScreen[Request | None]):
             answer = await self._ask()
         except LinkError as error:
             self._show([say(f"{CROSS} It cannot be done:", Tone.BAD), say(error.message)])
+            self.query_one("#go").display = False
             return
         lines: list[Line] = [say("This will happen:" if answer.changed else "Nothing would change:", Tone.STRONG)]
         lines += [(span(f" {number}  ", Tone.DIM), span(step)) for number, step in enumerate(answer.steps, start=1)]

@@ -44,6 +44,59 @@ def _history_row(message: operator_pb2.EngineHistoryRow) -> answers.EngineHistor
     )
 
 
+_KINDS = {
+    operator_pb2.SQL_KIND_TEXT: "text",
+    operator_pb2.SQL_KIND_WHOLE: "whole",
+    operator_pb2.SQL_KIND_REAL: "real",
+    operator_pb2.SQL_KIND_TIME: "time",
+    operator_pb2.SQL_KIND_TRUTH: "truth",
+}
+
+
+def sql_from_wire(message: operator_pb2.SqlResponse) -> answers.SqlAnswer:
+    return answers.SqlAnswer(
+        columns=tuple(answers.SqlColumn(column.name, _KINDS.get(column.kind, "")) for column in message.columns),
+        rows=tuple(tuple(map(_sql_cell, row.values)) for row in message.rows),
+        truncated=message.truncated,
+        seconds=message.seconds,
+        dialect=message.dialect,
+    )
+
+
+def _sql_cell(message: operator_pb2.SqlValue) -> answers.SqlCell:
+    match message.WhichOneof("value"):
+        case "text":
+            return message.text
+        case "whole":
+            return message.whole
+        case "real":
+            return message.real
+        case "time":
+            return moment(message, "time")
+        case "truth":
+            return message.truth
+        case _:
+            return None
+
+
+def lease_from_wire(message: operator_pb2.Lease) -> answers.LeaseRow:
+    return answers.LeaseRow(
+        lease_id=message.lease_id,
+        provider=message.provider,
+        region=message.region,
+        device_kind=message.device_kind,
+        devices_count=message.devices_count,
+        nodes=tuple(message.nodes),
+        starts_at=moment(message, "starts_at"),
+        ends_at=moment(message, "ends_at"),
+        price_per_device_hour=real(message, "price_per_device_hour"),
+        currency=message.currency,
+        note=message.note,
+        created_at=moment(message, "created_at"),
+        created_by=message.created_by,
+    )
+
+
 def key_from_wire(message: operator_pb2.Key) -> answers.KeyRow:
     return answers.KeyRow(
         key_id=message.key_id,

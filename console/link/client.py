@@ -4,7 +4,7 @@ Screens and commands call it, `console.link.feed` watches through it. Answers ar
 `LinkError`. Never retries: who calls knows whether that helps. Only `watch` has no time limit.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Self, TypeVar
 
@@ -12,11 +12,11 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from console.clock import utc_now
-from console.link import answers_codec, codec
+from console.link import answers_codec, codec, operations_codec
 from console.link.errors import LinkError
 from console.link.identity import certificate_problem
 from console.link.statuses import link_error
-from console.model import answers
+from console.model import answers, operations
 from console.model.apply import FleetUpdate, apply_update
 from console.model.fleet_view import FleetView, ServerRow
 from console.settings import Credentials
@@ -27,6 +27,7 @@ __all__ = ["LinkError", "OperatorClient"]
 
 Answer = TypeVar("Answer")
 
+_VERIFY_SECONDS_MAX = 600.0
 _MESSAGE_BYTES_MAX = 64 * 1024 * 1024  # a whole fleet of 10,000 engines comes as one message
 _CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
     # The control plane is known by its private CA and this name, whatever address it is reached at.
@@ -129,7 +130,74 @@ class OperatorClient:
         request = pb.EngineLogRequest(engine_id=engine_id, lines_max=lines_max)
         return tuple((await self._answer(self._stub.ReadEngineLog(request, timeout=self._timeout_seconds))).lines)
 
+    async def query_sql(
+        self, sql: str, *, parameters: Mapping[str, str] | None = None, rows_max: int = 0, seconds_max: float = 0.0
+    ) -> answers.SqlAnswer:
+        """One SELECT over the documented views; 0: as many rows and seconds as the control plane gives by itself."""
+        request = pb.SqlRequest(sql=sql, parameters=parameters or {}, rows_max=rows_max, seconds_max=seconds_max)
+        # The database's own limit comes first, with a better word.
+        timeout = max(self._timeout_seconds, seconds_max + 5.0)
+        return answers_codec.sql_from_wire(await self._answer(self._stub.QuerySql(request, timeout=timeout)))
+
+    async def fleet_at(self, at: datetime) -> answers.PastFleet:
+        """The fleet as history knows it was in the minute of `at`, or in its hour."""
+        message = await self._answer(
+            self._stub.GetFleetAt(pb.FleetAtRequest(at=_stamp(at)), timeout=self._timeout_seconds)
+        )
+        view = apply_update(FleetView(), codec.update_from_wire(message.fleet))
+        return answers.PastFleet(view, message.resolution_seconds, tuple(message.unknown))
+
+    async def leases(self, *, ended: bool = False) -> tuple[answers.LeaseRow, ...]:
+        """The one that ends first, first."""
+        request = pb.ListLeasesRequest(ended=ended)
+        message = await self._answer(self._stub.ListLeases(request, timeout=self._timeout_seconds))
+        return tuple(map(answers_codec.lease_from_wire, message.leases))
+
+    async def audit(
+        self, *, since: datetime | None = None, limit: int = 0, actor: str = "", action: str = "", audit_id: int = 0
+    ) -> operations.AuditAnswer:
+        """The newest that match; "" and 0 match all."""
+        request = pb.ListAuditRequest(since=_stamp(since), limit=limit, actor=actor, action=action, audit_id=audit_id)
+        return operations_codec.audit_from_wire(
+            await self._answer(self._stub.ListAudit(request, timeout=self._timeout_seconds))
+        )
+
+    async def verify_audit(self, expected_hash: str = "") -> operations.AuditVerdict:
+        """Walks the whole chain, so it may take minutes."""
+        request = pb.VerifyAuditRequest(expected_hash=expected_hash)
+        timeout = max(self._timeout_seconds, _VERIFY_SECONDS_MAX)
+        return operations_codec.verdict_from_wire(await self._answer(self._stub.VerifyAudit(request, timeout=timeout)))
+
+    async def jobs(self) -> tuple[operations.JobRow, ...]:
+        message = await self._answer(self._stub.ListJobs(pb.ListJobsRequest(), timeout=self._timeout_seconds))
+        return tuple(map(operations_codec.job_from_wire, message.jobs))
+
     # ---- what is done
+
+    async def put_lease(self, lease: answers.LeaseRow, *, dry_run: bool = False) -> answers.ActionAnswer:
+        """A new one when its id is ""; otherwise this is the whole of the lease of that id from now on."""
+        wire = pb.Lease(
+            lease_id=lease.lease_id,
+            provider=lease.provider,
+            region=lease.region,
+            device_kind=lease.device_kind,
+            devices_count=lease.devices_count,
+            nodes=lease.nodes,
+            starts_at=_stamp(lease.starts_at),
+            ends_at=_stamp(lease.ends_at),
+            price_per_device_hour=lease.price_per_device_hour,
+            currency=lease.currency,
+            note=lease.note,
+        )
+        request = pb.PutLeaseRequest(lease=wire, dry_run=dry_run)
+        return await self._action(self._stub.PutLease(request, timeout=self._timeout_seconds))
+
+    async def end_lease(
+        self, lease_id: str, *, at: datetime | None = None, dry_run: bool = False
+    ) -> answers.ActionAnswer:
+        """At `at`, or now."""
+        request = pb.EndLeaseRequest(lease_id=lease_id, at=_stamp(at), dry_run=dry_run)
+        return await self._action(self._stub.EndLease(request, timeout=self._timeout_seconds))
 
     async def place(
         self,

@@ -94,6 +94,7 @@ def _device(message: fleet_pb2.Device) -> rows.DeviceRow:
         driver_version=message.driver_version,
         compute_capability=message.compute_capability,
         ceilings=tuple(map(_ceiling, message.ceilings)),
+        uuid=message.uuid,
     )
 
 
@@ -104,6 +105,7 @@ def _ceiling(message: fleet_pb2.Ceiling) -> rows.CeilingRow:
         bytes_per_second=real(message, "bytes_per_second"),
         source=SOURCES.get(message.source, ""),
         measured_at=moment(message, "measured_at"),
+        disturbed=message.disturbed,
     )
 
 
@@ -238,4 +240,8 @@ def server_from_wire(message: operator_pb2.Server) -> rows.ServerRow:
         fresh_seconds=message.fresh_seconds,
         stale_seconds=message.stale_seconds,
         lost_seconds=message.lost_seconds,
+        database_away_since=moment(message, "database_away_since"),
+        database_problem=message.database_problem,
+        events_waiting=message.events_waiting_count,
+        events_dropped_total=message.events_dropped_total,
     )

@@ -39,7 +39,11 @@ def link_error(
 ) -> LinkError:
     """`own_problem` says what is wrong with the operator's certificate, if anything; only asked when it may be that."""
     code, details = _code_and_details(error)
-    if code is grpc.StatusCode.UNAVAILABLE and not _told_by_control_plane(error):
+    if code is grpc.StatusCode.UNAVAILABLE:
+        if _told_by_control_plane(error):
+            return LinkError(
+                "away", details or "Something behind the control plane does not answer; its log says what."
+            )
         return _unavailable(details, server, own_problem)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return LinkError(

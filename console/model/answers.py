@@ -7,7 +7,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from console.model.fleet_view import EventRow
+from console.model.fleet_view import EventRow, FleetView
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,52 @@ class EngineHistory:
     rows: tuple[EngineHistoryRow, ...]
     truncated: bool
     bucket_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SqlColumn:
+    name: str
+    kind: str  # text, whole, real, time, truth; "" when no value of it is known
+
+
+SqlCell = str | int | float | bool | datetime | None  # None: NULL, which is unknown
+
+
+@dataclass(frozen=True, slots=True)
+class SqlAnswer:
+    columns: tuple[SqlColumn, ...]
+    rows: tuple[tuple[SqlCell, ...], ...]
+    truncated: bool  # there are more rows
+    seconds: float  # that the database took
+    dialect: str  # sqlite, postgresql
+
+
+@dataclass(frozen=True, slots=True)
+class PastFleet:
+    """The fleet as it was; `view.now` is the end of the minute or hour that is shown."""
+
+    view: FleetView
+    resolution_seconds: float
+    unknown: tuple[str, ...]  # sentences: what cannot be known of it
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRow:
+    """The right to use devices until a date."""
+
+    lease_id: str
+    provider: str
+    region: str  # "": any
+    device_kind: str
+    devices_count: int
+    nodes: tuple[str, ...]  # none: any of its provider and region
+    starts_at: datetime | None
+    ends_at: datetime | None
+    price_per_device_hour: float | None
+    currency: str
+    note: str
+    created_at: datetime | None
+    created_by: str
 
 
 @dataclass(frozen=True, slots=True)

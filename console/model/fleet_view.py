@@ -54,6 +54,7 @@ class CeilingRow:
     bytes_per_second: float | None
     source: str  # measured, configured, table, assumed
     measured_at: datetime | None
+    disturbed: bool = False  # measured while an engine ran on the node: too low
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class DeviceRow:
     driver_version: str
     compute_capability: str
     ceilings: tuple[CeilingRow, ...]
+    uuid: str = ""  # of this very board; "" where there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +225,10 @@ class ServerRow:
     fresh_seconds: float
     stale_seconds: float
     lost_seconds: float
+    database_away_since: datetime | None = None  # None: the database is written to
+    database_problem: str = ""  # for people, while it is not
+    events_waiting: int = 0
+    events_dropped_total: int = 0
 
 
 class Connection(Enum):

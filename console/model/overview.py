@@ -188,9 +188,18 @@ def _server_problems(server: ServerRow | None) -> Iterator[Problem]:
         severity = Severity.WARNING if server.gateway_state == "starting" else Severity.ERROR
         detail = "clients cannot send requests" if severity is Severity.ERROR else "clients have to wait"
         yield Problem(severity, Topic.SERVER, "", "gateway", f"{clean(server.gateway_state)}: {detail}", None)
+    if server.database_away_since is not None:
+        waiting = (
+            f"{quantity(server.samples_waiting)} samples and {quantity(server.events_waiting)} events wait in memory"
+        )
+        detail = f"{clean(server.database_problem)}. Requests are served; {waiting}"
+        yield Problem(Severity.ERROR, Topic.SERVER, "", "database away", detail, server.database_away_since)
     if server.samples_dropped_total:
         detail = f"{quantity(server.samples_dropped_total)} never reached the history: is the database slow?"
         yield Problem(Severity.WARNING, Topic.SERVER, "", "samples dropped", detail, None)
+    if server.events_dropped_total:
+        detail = f"{quantity(server.events_dropped_total)} never reached the event log: is the database slow?"
+        yield Problem(Severity.WARNING, Topic.SERVER, "", "events dropped", detail, None)
 
 
 def _node_problems(view: FleetView, moment: Moment) -> Iterator[Problem]:

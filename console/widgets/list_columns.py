@@ -190,10 +190,10 @@ def ceiling_lines(devices: tuple[DeviceRow, ...]) -> dict[str, CeilingLine]:
 
 
 def _alike_as_one(devices: Iterable[DeviceRow]) -> Iterable[DeviceRow]:
-    """Devices that differ only in their id are one: "cuda:0…7"."""
+    """Devices that differ only in their id and their board are one: "cuda:0…7"."""
     alike: dict[DeviceRow, list[str]] = {}
     for device in devices:
-        alike.setdefault(replace(device, device_id=""), []).append(device.device_id)
+        alike.setdefault(replace(device, device_id="", uuid=""), []).append(device.device_id)
     for device, ids in alike.items():
         yield replace(device, device_id=ids[0] if len(ids) == 1 else f"{ids[0]}…{ids[-1].rsplit(':', 1)[-1]}")
 

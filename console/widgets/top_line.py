@@ -58,6 +58,9 @@ class TopLine(Static):
                 say(f" {server.gateway_address}", Tone.DIM),
                 (span("   leader epoch ", Tone.DIM), span(str(server.leader_epoch))),
             ]
+            if server.database_away_since is not None:
+                away = age(server.database_away_since, moment.now)
+                left.insert(3, say(f"   {CROSS} database away {away}", Tone.BAD))
             right.append((span(clean(server.caller_name, length_max=20)), span(f" {server.caller_role}   ", Tone.DIM)))
         if self._read_only:
             right.insert(0, say("∅ READ-ONLY   ", Tone.WARN))

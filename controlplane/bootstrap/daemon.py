@@ -7,11 +7,11 @@ instead, the gateway and all engines go on, and the next start finds them.
 import asyncio
 import functools
 from collections.abc import Callable
-from datetime import datetime
 
 import structlog
 
 from controlplane import __version__
+from controlplane.bootstrap.job_plan import SEAL_AUDIT, plan_jobs, start_jobs
 from controlplane.bootstrap.live_settings import LiveSettings
 from controlplane.bootstrap.signals import Signals
 from controlplane.bootstrap.systemd import notify
@@ -19,8 +19,6 @@ from controlplane.bootstrap.wiring import Parts, wire
 from controlplane.clock import SystemClock
 from controlplane.errors import StokerError
 from controlplane.fleet.snapshot import TrustThresholds
-from controlplane.jobs import forget_old_history, keep_lead, renew_own_certificates
-from controlplane.jobs.scheduler import Jobs
 from controlplane.runtime.tasks import TaskScope
 from controlplane.services.restore_fleet import restore_fleet
 from controlplane.settings import Settings
@@ -32,8 +30,6 @@ log = structlog.get_logger(__name__)
 
 GRPC_GRACE_SECONDS = 1.0
 FLUSH_SECONDS_MAX = 5.0
-HOUR = 3600.0
-LEAD_SECONDS = 10.0
 
 
 async def serve(settings: Settings, load: Callable[[], Settings]) -> int:
@@ -50,7 +46,7 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> int:
             epoch = await database.run(lambda uow: uow.leadership.acquire(f"controlplane {__version__}", now))
             live, tasks = LiveSettings(settings, load), TaskScope()
             parts = wire(live, database, await restore_fleet(database, now), epoch, tasks, clock)
-            return await _Daemon(live, database, lock, parts, tasks, signals, Jobs(clock)).run(epoch)
+            return await _Daemon(live, database, lock, parts, tasks, signals).run(epoch)
         finally:
             await database.close()
     finally:
@@ -68,7 +64,6 @@ class _Daemon:
         parts: Parts,
         tasks: TaskScope,
         signals: Signals,
-        jobs: Jobs,
     ) -> None:
         self._live = live
         self._database = database
@@ -76,7 +71,6 @@ class _Daemon:
         self._parts = parts
         self._tasks = tasks
         self._signals = signals
-        self._jobs = jobs
 
     async def run(self, leader_epoch: int) -> int:
         try:
@@ -89,30 +83,37 @@ class _Daemon:
                 grpc_port=self._parts.main.bound_port,
                 enrolment_port=self._parts.enrolment.bound_port,
                 gateway=self._parts.gateway.address,
+                metrics=self._parts.metrics.address,
             )
             notify("READY=1", f"STATUS=leading with epoch {leader_epoch}")
             return await self._until_told()
         finally:
             notify("STOPPING=1")
-            self._jobs.stop()
+            self._parts.jobs.stop()
             await self._stop()
             await self._tasks.close()
 
     async def _start(self) -> None:
         """gRPC first: agents and consoles find us while Envoy still starts."""
         parts, spawn = self._parts, functools.partial(self._tasks.spawn, essential=True)
+        self._plan_jobs()
         spawn("fleet store", parts.store.run())
         spawn("fleet watch", parts.watch.run())
+        spawn("database watch", parts.database_watch.run())
         for writer in parts.writers:
             spawn("history writer", writer.run())
+        spawn("history", parts.history.run())
+        spawn("admission counts", parts.admission.run())
         await parts.main.start()
         await parts.enrolment.start()
         await parts.gateway.access_log.start()
+        metrics = parts.metrics.start()
+        if metrics is not None:
+            self._tasks.spawn("metrics", metrics.run())
         spawn("decisions", parts.gateway.decisions.run())
         await parts.gateway.envoy.start()
         spawn("gateway", parts.gateway.envoy.run())
-        self._plan_jobs()
-        self._jobs.start()
+        await start_jobs(parts.jobs, self._database)
 
     async def _stop(self) -> None:
         """The gateway first, while decisions are still made for what it finishes; history last, so that it is whole.
@@ -128,12 +129,30 @@ class _Daemon:
         await parts.enrolment.stop(GRPC_GRACE_SECONDS)
         await parts.main.stop(GRPC_GRACE_SECONDS)
         parts.history.sample()
-        for writer in parts.writers:
+        parts.admission.hand_over()
+        if await self._flush() and not self._signals.failure:
+            await self._seal()
+
+    async def _flush(self) -> bool:
+        """Write what waits. False: something could not be written."""
+        whole = True
+        for writer in self._parts.writers:
             try:
                 async with asyncio.timeout(FLUSH_SECONDS_MAX):
-                    await writer.flush()
+                    whole = await writer.flush() and whole
             except TimeoutError:
+                whole = False
                 log.error("history_not_written", rows=writer.waiting_count)
+        return whole
+
+    async def _seal(self) -> None:
+        """Nothing more comes into the audit: sign its end, and have it written how that went."""
+        try:
+            async with asyncio.timeout(FLUSH_SECONDS_MAX):
+                await self._parts.jobs.run_now(SEAL_AUDIT)
+        except TimeoutError:
+            log.error("audit_not_sealed")
+        await self._flush()
 
     async def _drain(self) -> None:
         """Let requests end within the limit; a second signal ends them now."""
@@ -177,25 +196,4 @@ class _Daemon:
             log.error("not_all_reloaded", error=str(error))
 
     def _plan_jobs(self) -> None:
-        parts, history = self._parts, self._live.now.history
-
-        async def sample(_: datetime) -> None:
-            parts.history.sample()
-
-        async def forget(now: datetime) -> None:
-            keep = self._live.now.history
-            await forget_old_history.run(
-                self._database,
-                keep.samples_retention_days,
-                keep.events_retention_days,
-                keep.requests_retention_hours,
-                now,
-            )
-
-        renew = functools.partial(
-            renew_own_certificates.run, parts.authority, parts.hosts, parts.gateway.files.write_static
-        )
-        self._jobs.every(history.sample_interval_seconds, "sample engines", sample)
-        self._jobs.every(HOUR, "forget old history", forget)
-        self._jobs.every(HOUR, "renew own certificates", renew)
-        self._jobs.every(LEAD_SECONDS, "keep lead", functools.partial(keep_lead.run, self._lock, self._signals.fail))
+        plan_jobs(self._parts.jobs, self._live, self._database, self._lock, self._parts, self._signals.fail)

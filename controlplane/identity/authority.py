@@ -94,6 +94,18 @@ class Authority:
         """When the first of both CAs ends."""
         return min(self._ca.certificate.not_valid_after_utc, self._gateway_ca.certificate.not_valid_after_utc)
 
+    @property
+    def serial(self) -> str:
+        """Of the CA's certificate, in hexadecimal: names who signed a seal."""
+        return f"{self._ca.certificate.serial_number:x}"
+
+    def sign_seal(self, content: bytes) -> bytes:
+        """The CA's signature over what is no certificate: ECDSA with SHA-256, in DER."""
+        return certificates.sign_bytes(self._ca, content)
+
+    def is_own_seal(self, content: bytes, signature: bytes) -> bool:
+        return certificates.is_signed_by(self._ca, content, signature)
+
     def server_credentials(self, hosts: Iterable[str], now: datetime) -> CredentialFiles:
         """The control plane's own certificate for `hosts`, on disk; issued anew when needed (ask once a day)."""
         names = (*_ALWAYS, *(host for host in checked_hosts(hosts) if host not in _ALWAYS))

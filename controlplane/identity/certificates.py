@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
@@ -142,6 +142,19 @@ def sign(
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
         .sign(ca.key, hashes.SHA256())
     )
+
+
+def sign_bytes(ca: SigningCertificate, content: bytes) -> bytes:
+    """A signature by the CA's key, in DER. `content` must not begin as a certificate does, with 0x30."""
+    return ca.key.sign(content, ec.ECDSA(hashes.SHA256()))
+
+
+def is_signed_by(ca: SigningCertificate, content: bytes, signature: bytes) -> bool:
+    try:
+        ca.key.public_key().verify(signature, content, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        return False
+    return True
 
 
 def alternative_names(subject: Subject) -> Sequence[x509.GeneralName]:

@@ -23,6 +23,12 @@ _WANTED: tuple[tuple[Any, str, str], ...] = (
     (str, "must be a string", "write it in quotes"),
 )
 
+_REPLACED = {
+    "history.samples_retention_days": (
+        "samples are kept by the hour now; set samples_retention_hours, and minutes_retention_days for the minutes made of them"
+    ),
+}
+
 _LIMITS: dict[str, Callable[[dict[str, Any]], str]] = {
     "greater_than": lambda ctx: f"must be more than {_number(ctx['gt'])}",
     "greater_than_equal": lambda ctx: f"must be at least {_number(ctx['ge'])}",
@@ -38,7 +44,7 @@ def problem_of(error: ErrorDetails, gathered: Gathered) -> Problem:
     key = _dotted(path)
     origin = gathered.origin_of(path) or DEFAULT
     if error["type"] == "extra_forbidden":
-        return Problem(origin, key, f"no setting has this name; {_did_you_mean(path)}")
+        return Problem(origin, key, f"no setting has this name; {_REPLACED.get(key) or _did_you_mean(path)}")
     got = "" if _hidden(path) else f" (got {shown(error['input'])})"
     return Problem(origin, key, f"{_sentence(error, path)}{got}")
 

@@ -81,9 +81,24 @@ class HistorySettings(_Group):
     sample_interval_seconds: ReloadableSeconds = 10.0
     flush_seconds: Seconds = 2.0  # samples and events wait at most this long for being written
     buffer_max: Annotated[int, Field(ge=1, le=100_000_000)] = 100_000  # rows kept while the database is away
-    events_retention_days: ReloadableDays = 365
-    samples_retention_days: ReloadableDays = 30
+    samples_retention_hours: Annotated[float, Field(ge=2, le=8_760), RELOADABLE] = 48.0
+    minutes_retention_days: ReloadableDays = 30
+    hours_retention_days: ReloadableDays = 730
+    events_retention_days: ReloadableDays = 1_095  # the audit is kept for ever
     requests_retention_hours: Annotated[float, Field(ge=1, le=8_760), RELOADABLE] = 48.0
+
+
+class MetricsSettings(_Group):
+    """What Prometheus reads. It names models, providers and regions; tenants only when told to."""
+
+    enabled: bool = True
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    port: Port = 9464  # 0: any free one, which the log tells
+    tls_certificate_file: Path | None = None  # None: plain HTTP
+    tls_key_file: Path | None = None
+    client_ca_file: Path | None = None  # whoever scrapes over TLS shows a certificate of this CA
+    insecure: bool = False  # True: plain HTTP even where other machines can reach it
+    tenants: bool = False  # True: requests by tenant, too; at most 200 of them by name
 
 
 class LogSettings(_Group):
@@ -115,6 +130,7 @@ class Settings(_Group):
     database: DatabaseSettings = DatabaseSettings()
     fleet: FleetSettings = FleetSettings()
     history: HistorySettings = HistorySettings()
+    metrics: MetricsSettings = MetricsSettings()
     logs: LogSettings = LogSettings()
 
     @property

@@ -41,6 +41,7 @@ def _ports_differ(settings: Settings) -> str:
         "server.port": settings.server.port,
         "server.enrolment_port": settings.server.enrolment_port,
         "gateway.port": settings.gateway.port,
+        **({"metrics.port": settings.metrics.port} if settings.metrics.enabled else {}),
     }
     for name, port in ports.items():
         for other, same in ports.items():
@@ -64,6 +65,34 @@ def _plain_http_stays_here(settings: Settings) -> str:
         f"would serve plain HTTP to other machines on {gateway.host}, API keys and prompts in clear; set "
         "tls_certificate_file and tls_key_file, or insecure = true if something in front of it does TLS"
     )
+
+
+def _metrics_tls_is_whole(settings: Settings) -> str:
+    metrics = settings.metrics
+    files = (metrics.tls_certificate_file, metrics.tls_key_file, metrics.client_ca_file)
+    if all(file is None for file in files) or None not in files:
+        return ""
+    return "tls_certificate_file, tls_key_file and client_ca_file go together; set all three or none"
+
+
+def _plain_metrics_stay_here(settings: Settings) -> str:
+    metrics = settings.metrics
+    safe = metrics.tls_certificate_file is not None or metrics.insecure or is_loopback(metrics.host)
+    if safe or not metrics.enabled:
+        return ""
+    return (
+        f"would show the metrics to other machines on {metrics.host}, to whoever asks; set tls_certificate_file, tls_key_file "
+        "and client_ca_file, or insecure = true if the network in front of it lets only Prometheus in"
+    )
+
+
+def _finer_goes_first(settings: Settings) -> str:
+    history = settings.history
+    hours = [history.samples_retention_hours, history.minutes_retention_days * 24, history.hours_retention_days * 24]
+    if hours[0] <= hours[1] <= hours[2]:
+        return ""
+    told = " h, ".join(f"{each:g}" for each in hours)
+    return f"samples, minutes and hours are kept for {told} h, and none may be kept for longer than the next; change one of them"
 
 
 def _database_url(settings: Settings) -> str:
@@ -138,13 +167,22 @@ RULES: tuple[Rule, ...] = (
     Rule(("data_dir",), _data_dir_is_a_directory),
     Rule(("server.hosts",), _hosts_are_hosts),
     Rule(("fleet.report_interval_seconds", "fleet.fresh_seconds", "fleet.stale_seconds", "fleet.lost_seconds"), _rises),
-    Rule(("server.enrolment_port", "server.port", "gateway.port"), _ports_differ),
+    Rule(("server.enrolment_port", "server.port", "gateway.port", "metrics.port"), _ports_differ),
     Rule(("gateway.tls_certificate_file", "gateway.tls_key_file"), _tls_is_whole),
     Rule(("gateway.host", "gateway.tls_certificate_file", "gateway.insecure"), _plain_http_stays_here),
+    Rule(("metrics.tls_certificate_file", "metrics.tls_key_file", "metrics.client_ca_file"), _metrics_tls_is_whole),
+    Rule(("metrics.host", "metrics.tls_certificate_file", "metrics.insecure"), _plain_metrics_stay_here),
+    Rule(
+        ("history.samples_retention_hours", "history.minutes_retention_days", "history.hours_retention_days"),
+        _finer_goes_first,
+    ),
     Rule(("database.url",), _database_url),
     Rule(("database.password_file", "database.password", "database.url"), _one_password),
     _readable("gateway.tls_certificate_file"),
     _readable("gateway.tls_key_file"),
+    _readable("metrics.tls_certificate_file"),
+    _readable("metrics.tls_key_file"),
+    _readable("metrics.client_ca_file"),
     _readable("database.password_file"),
     Rule(("gateway.envoy_path",), _envoy_runs),
 )

@@ -114,7 +114,18 @@ async def test_what_cannot_be_done_is_said_before_it_is_tried() -> None:
         stage.client.error = LinkError("conflict", "The node is cordoned. Resume it first.")
         await stage.press("a", "d")
         assert "Resume it first." in stage.text
-        assert stage.app.screen.query_one("#go", Button).disabled
+        go = stage.app.screen.query_one("#go", Button)
+        assert (go.disabled, go.display) == (True, False)
+
+
+@pytest.mark.parametrize(("connected", "offered"), [(True, "Restart now"), (False, "Restart when gcp-1 is back")])
+async def test_a_restart_that_must_wait_for_its_node_is_not_offered_for_now(connected: bool, offered: str) -> None:
+    view = fleet.small()
+    node = replace(view.nodes["gcp-1"], connected=connected)
+    async with Stage(replace(view, nodes={**view.nodes, "gcp-1": node})).running() as stage:
+        await stage.order(f"restart {ENGINE}")
+        stage.on(ConfirmDialog)
+        assert str(stage.app.screen.query_one("#go", Button).label) == offered
 
 
 async def test_a_failure_is_told_and_nothing_is_claimed() -> None:

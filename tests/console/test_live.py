@@ -147,6 +147,17 @@ async def test_a_lost_link_is_impossible_to_miss_and_keeps_what_is_known() -> No
         assert not stage.app.screen.query_one(LinkBanner).display
 
 
+async def test_a_database_that_is_away_stands_at_the_top_of_every_screen() -> None:
+    away = fleet.server(database_away_since=fleet.ago(125), database_problem="the database's disk is full: free space")
+    async with Stage(replace(fleet.small(), server=away)).running((160, 40)) as stage:
+        assert "database away 2 min" in stage.text
+        assert "the database's disk is full" in stage.text
+        await stage.press("2")
+        assert "database away" in stage.text
+        await stage.show(fleet.small())
+        assert "database away" not in stage.text
+
+
 async def test_a_refused_link_says_why() -> None:
     async with Stage(None, connection=Connection.REFUSED).running((120, 40)) as stage:
         await stage.link(Connection.REFUSED, "Ask an admin for new credentials.")

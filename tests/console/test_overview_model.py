@@ -60,6 +60,26 @@ def test_gateway_and_dropped_samples() -> None:
     assert found(starting) == [(Severity.WARNING, Topic.SERVER, "", "gateway")]
 
 
+def test_a_database_that_is_away_is_the_first_thing_told() -> None:
+    server = fleet.server(
+        database_away_since=fleet.ago(90),
+        database_problem="the database's disk is full: free space on it\x1b[2J",
+        samples_waiting=1200,
+        events_waiting=3,
+        events_dropped_total=1,
+    )
+    away, dropped = problems(replace(fleet.small(), server=server), MOMENT)
+    assert (away.severity, away.topic, away.state, away.since) == (
+        Severity.ERROR,
+        Topic.SERVER,
+        "database away",
+        fleet.ago(90),
+    )
+    assert away.detail.startswith("the database's disk is full: free space on it\N{REPLACEMENT CHARACTER}. ")
+    assert away.detail.endswith("Requests are served; 1.2k samples and 3 events wait in memory")
+    assert (dropped.state, dropped.detail[:7]) == ("events dropped", "1 never")
+
+
 def test_a_node_grows_stale_then_lost_while_nothing_is_heard() -> None:
     view = fleet.small()
     for seconds, states in ((10, set()), (20, {"stale"}), (120, {"lost"})):
