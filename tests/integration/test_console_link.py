@@ -133,7 +133,7 @@ async def test_what_is_away_behind_the_control_plane_is_not_taken_for_itself(
 ) -> None:
     service.fail("GetServer", grpc.StatusCode.UNAVAILABLE, "the agent did not answer", stoker_code="unavailable")
     error = await _failure(client)
-    assert (error.kind, error.message) == ("unavailable", "the agent did not answer")
+    assert (error.kind, error.message) == ("away", "the agent did not answer")
 
 
 async def test_a_viewer_is_refused_with_the_servers_own_words(

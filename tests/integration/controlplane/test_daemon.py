@@ -5,10 +5,11 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -196,3 +197,17 @@ async def test_a_killed_daemon_leaves_its_gateway_and_the_next_one_finds_it(data
             again.process.send_signal(signal.SIGTERM)
             assert await again.ended() == 0
         assert envoys(data) == []
+
+
+async def test_at_its_end_the_audit_is_sealed_and_the_jobs_are_remembered(data: Path) -> None:
+    async with running(data) as daemon:
+        await daemon.said("ready")
+        daemon.process.send_signal(signal.SIGTERM)
+        sealed = await daemon.said("audit_sealed")
+        assert await daemon.ended() == 0
+    with closing(sqlite3.connect(data / "stoker.db")) as database:
+        [(audit_id, head)] = database.execute("SELECT audit_id, hash FROM audit_seals").fetchall()
+        newest = database.execute("SELECT audit_id, hash FROM audit_entries ORDER BY audit_id DESC LIMIT 1").fetchone()
+        assert (audit_id, head) == newest == (sealed["audit_id"], sealed["hash"])
+        found = "SELECT last_outcome, detail, last_finished_at IS NOT NULL FROM job_runs WHERE name = 'seal the audit'"
+        assert database.execute(found).fetchall() == [("succeeded", f"sealed up to entry {audit_id}", 1)]
