@@ -11,6 +11,7 @@ from collections.abc import Callable
 import structlog
 
 from controlplane import __version__
+from controlplane.bootstrap import garbage
 from controlplane.bootstrap.job_plan import SEAL_AUDIT, plan_jobs, start_jobs
 from controlplane.bootstrap.live_settings import LiveSettings
 from controlplane.bootstrap.signals import Signals
@@ -75,6 +76,7 @@ class _Daemon:
     async def run(self, leader_epoch: int) -> int:
         try:
             await self._start()
+            garbage.settle()
             log.info(
                 "ready",
                 version=__version__,

@@ -42,6 +42,28 @@ class _Draft:
         self.nodes: dict[str, NodeObserved] = dict(base.nodes)
         self.engines: dict[str, EngineObserved] = dict(base.engines)
         self.notables: list[FleetEvent] = []
+        self._on_node: dict[str, set[str]] | None = None
+
+    def on_node(self, node: str) -> set[str]:
+        """Ids of the node's engines. Looked for once for all reports of a batch: a node has few of thousands."""
+        if self._on_node is None:
+            self._on_node = {}
+            for engine_id, engine in self.engines.items():
+                self._on_node.setdefault(engine.node, set()).add(engine_id)
+        return self._on_node.setdefault(node, set())
+
+    def put_engine(self, engine: EngineObserved) -> None:
+        before = self.engines.get(engine.engine_id)
+        if before is None or before.node != engine.node:
+            if before is not None:
+                self.on_node(before.node).discard(engine.engine_id)
+            self.on_node(engine.node).add(engine.engine_id)
+        self.engines[engine.engine_id] = engine
+
+    def remove_engine(self, engine_id: str) -> EngineObserved:
+        engine = self.engines.pop(engine_id)
+        self.on_node(engine.node).discard(engine_id)
+        return engine
 
 
 def apply(
@@ -110,7 +132,7 @@ def _forget_unenrolled(draft: _Draft) -> None:
         draft.nodes[name] = NodeObserved(name)
     for engine_id, engine in list(draft.engines.items()):
         if engine.node not in draft.nodes:
-            del draft.engines[engine_id]
+            draft.remove_engine(engine_id)
 
 
 def _restore(draft: _Draft, summaries: tuple[EngineSummary, ...], now: datetime, thresholds: TrustThresholds) -> None:
@@ -128,9 +150,8 @@ def _restore(draft: _Draft, summaries: tuple[EngineSummary, ...], now: datetime,
         placed = summary.engine_id in draft.desired.placements
         if node is None or node.heard_since_boot or summary.engine_id in draft.engines or not placed:
             continue
-        draft.engines[summary.engine_id] = EngineObserved(
-            summary.as_report(), summary.node, now - silent if thresholds.lost(silent) else now, restored=True
-        )
+        received_at = now - silent if thresholds.lost(silent) else now
+        draft.put_engine(EngineObserved(summary.as_report(), summary.node, received_at, restored=True))
 
 
 def _session_opened(draft: _Draft, event: SessionOpened) -> None:
@@ -176,11 +197,10 @@ def _report(draft: _Draft, event: ReportReceived) -> None:
         memory=node.memory if event.memory is None else event.memory,
     )
     reported = {report.engine_id for report in event.engines}
-    for engine_id, engine in list(draft.engines.items()):
-        if engine.node == event.node and engine_id not in reported:
-            del draft.engines[engine_id]
-            if not engine.restored:
-                draft.notables.append(notable.engine_gone(engine, event.received_at))
+    for engine_id in sorted(draft.on_node(event.node) - reported):
+        engine = draft.remove_engine(engine_id)
+        if not engine.restored:
+            draft.notables.append(notable.engine_gone(engine, event.received_at))
     for report in event.engines:
         _engine(draft, event.node, report, event.received_at)
 
@@ -204,7 +224,7 @@ def _engine(draft: _Draft, node: str, report: EngineReport, received_at: datetim
     if len(readings) > 1:
         window = (readings[-1].measured_at - readings[0].measured_at).total_seconds()
         point = working_point(readings[-1].counters, readings[0].counters, window, _steps_window(readings))
-    draft.engines[report.engine_id] = EngineObserved(report, node, received_at, point, readings)
+    draft.put_engine(EngineObserved(report, node, received_at, point, readings))
 
 
 def _readings(before: EngineObserved | None, report: EngineReport) -> tuple[Reading, ...]:
@@ -236,13 +256,16 @@ def _steps_window(readings: tuple[Reading, ...]) -> StepsWindow | None:
 
 
 def _age(draft: _Draft, now: datetime, thresholds: TrustThresholds) -> None:
-    restored_nodes = {engine.node for engine in draft.engines.values() if engine.restored}
+    restored_at: dict[str, datetime] = {}  # of each node with restored engines, the oldest
+    for engine in draft.engines.values():
+        if engine.restored:
+            restored_at[engine.node] = min(engine.received_at, restored_at.get(engine.node, engine.received_at))
     for name, node in draft.nodes.items():
         if node.last_report_at is not None:
             age = now - node.last_report_at
             trust, lost, written_off = thresholds.trust(age), thresholds.lost(age), thresholds.written_off(age)
-        elif name in restored_nodes:
-            age = now - min(e.received_at for e in draft.engines.values() if e.node == name)
+        elif name in restored_at:
+            age = now - restored_at[name]
             trust = max(thresholds.trust(age), Trust.AGEING, key=list(Trust).index)
             lost, written_off = thresholds.lost(age), thresholds.written_off(age)
         else:

@@ -11,31 +11,15 @@ from controlplane.storage.rollups.words import execute, upsert, words
 _BUSY = total("busy_seconds", "")
 
 
-def names_after(
-    connection: Connection, kind: Kind, hour_at: datetime, until: datetime, after: str, limit: int
-) -> list[str]:
-    """The next names that have minutes in the hour."""
-    name = kind.keys[0]
-    found = execute(
-        connection,
-        f"SELECT DISTINCT {name} FROM {kind.minutes} WHERE minute_at >= :hour_at AND minute_at < :until "  # noqa: S608
-        f"AND {name} > :after ORDER BY {name} LIMIT :limit",
-        hour_at=hour_at,
-        until=until,
-        after=after,
-        limit=limit,
-    )
-    return list(found.scalars())
-
-
 def roll(connection: Connection, kind: Kind, hour_at: datetime, until: datetime, after: str, upto: str) -> None:
-    """One hour of those named after one and up to another."""
+    """One hour of those named after one and up to another; "": of all the rest."""
     name = kind.keys[0]
     chosen = (
         f"(SELECT DISTINCT {name} AS chosen FROM {kind.minutes} WHERE minute_at >= :from_at AND minute_at < :until "  # noqa: S608
-        f"AND {name} > :after AND {name} <= :upto) AS chosen"
+        f"AND {name} > :after{f' AND {name} <= :upto' if upto else ''}) AS chosen"
     )
-    _roll(connection, kind, chosen, "", {"from_at": hour_at, "until": until, "after": after, "upto": upto})
+    values: dict[str, str | datetime] = {"from_at": hour_at, "until": until, "after": after}
+    _roll(connection, kind, chosen, "", values | ({"upto": upto} if upto else {}))
 
 
 def roll_marked(connection: Connection, kind: Kind, since: datetime | None, until: datetime, upto: str) -> None:

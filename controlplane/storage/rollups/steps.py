@@ -178,10 +178,9 @@ def _hours(connection: Connection, _: datetime, sizes: Sizes) -> Step | None:
             put(connection, kind.hours_position, complete)
             continue
         hour_at, after = hour_of(at), known.done_name if known else ""
-        names = hours.names_after(connection, kind, hour_at, hour_at + HOUR, after, sizes.hours)
-        if names:
-            hours.roll(connection, kind, hour_at, hour_at + HOUR, after, names[-1])
-        whole = len(names) < sizes.hours
-        put(connection, kind.hours_position, hour_at + HOUR if whole else hour_at, "" if whole else names[-1])
+        cut_by = (process_totals, "engine_id") if kind is ENGINES else (nodes, "name")
+        upto = _nth_name(connection, *cut_by, sizes.hours, after)
+        hours.roll(connection, kind, hour_at, hour_at + HOUR, after, upto)
+        put(connection, kind.hours_position, hour_at if upto else hour_at + HOUR, upto)
         return Step(kind.hours_position, hour_at)
     return None
