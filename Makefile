@@ -67,7 +67,7 @@ is_fresh() {
 }
 endef
 
-.PHONY: help setup setup-vllm demo demo-check test check style types layers stubs proto bench-gateway bench-gateway-vllm bench-daemon bench-agent deb screenshots \
+.PHONY: help setup setup-vllm demo demo-check test check style types layers stubs proto bench-gateway bench-gateway-vllm bench-daemon bench-agent bench-history deb screenshots \
         lock clean clean-all
 
 help: ## show this list
@@ -183,6 +183,9 @@ bench-simulation: setup ## measure how many simulated nodes one process reports 
 
 bench-agent: setup setup-vllm ## measure what the agent costs beside a busy engine, and its plug-ins inside it
 	@exec $(VENV)/bin/python -m bench.agent
+
+bench-history: setup ## measure what history costs, how fast it is rolled up and asked, and what it takes, on both databases
+	@exec $(VENV)/bin/python -m bench.history
 
 deb: setup ## build the Debian package of the agent, into dist/
 	@exec $(VENV)/bin/python deploy/debian/build.py dist
