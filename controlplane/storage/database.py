@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from threading import Lock
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, text
@@ -95,13 +96,15 @@ class Database:
         has not answered in time, ConflictError when a constraint refuses, and whatever `fn` raises. When the caller is
         cancelled, `fn` may still run and be committed.
         """
-        future = self._submit(self._writing, lambda: self._transact(fn), background=False)
-        return await self._outcome(future, then, seconds_max, writes=True)
+        decided = _Decided()
+        future = self._submit(self._writing, lambda: self._transact(fn, decided), background=False)
+        return await self._outcome(future, then, seconds_max, decided)
 
     async def run_background(self, fn: Callable[[UnitOfWork], T]) -> T:
         """As `run`, for history and upkeep: what somebody waits for goes first, and the time is not limited."""
-        future = self._submit(self._writing, lambda: self._transact(fn), background=True)
-        return await self._outcome(future, None, None, writes=True)
+        decided = _Decided()
+        future = self._submit(self._writing, lambda: self._transact(fn, decided), background=True)
+        return await self._outcome(future, None, None, decided)
 
     async def read(self, fn: Callable[[UnitOfWork], T], *, seconds_max: float = READ_SECONDS_MAX) -> T:
         """Run `fn`, which only reads, on a connection that cannot write. It sees all that was committed before.
@@ -110,7 +113,7 @@ class Database:
         """
         future = self._submit(self._reading, lambda: self._look(fn, seconds_max), background=False)
         # A moment more than the database itself is given, so that its own word comes first.
-        return await self._outcome(future, None, seconds_max + 1.0, writes=False)
+        return await self._outcome(future, None, seconds_max + 1.0, None)
 
     async def close(self) -> None:
         """Finish what waits, then disconnect. Calling it again does nothing."""
@@ -138,12 +141,17 @@ class Database:
             raise UnavailableError("the database has been closed") from None
 
     async def _outcome(
-        self, future: "Future[T]", then: Callable[[T], None] | None, seconds_max: float | None, *, writes: bool
+        self,
+        future: "Future[T]",
+        then: Callable[[T], None] | None,
+        seconds_max: float | None,
+        decided: "_Decided | None",
     ) -> T:
+        """`decided`: of a change; None: it only reads."""
         loop = asyncio.get_running_loop()
 
         def settle() -> None:
-            self._hear(future, writes=writes)
+            self._hear(future, writes=decided is not None)
             if then is not None and not future.cancelled() and future.exception() is None:
                 then(future.result())
 
@@ -158,7 +166,8 @@ class Database:
         except TimeoutError as error:
             if not future.cancelled() and future.done():
                 return future.result()
-            done = "nothing was changed" if future.cancelled() or not writes else "it may still be done, so look first"
+            undone = future.cancelled() or decided is None or decided.give_up()
+            done = "nothing was changed" if undone else "it may still be done, so look first"
             raise UnavailableError(
                 f"the database has not answered within {seconds_max:.0f} s: {done}; then try again"
             ) from error
@@ -173,10 +182,13 @@ class Database:
         elif writes:
             self._listener(None)
 
-    def _transact(self, fn: Callable[[UnitOfWork], T]) -> T:
+    def _transact(self, fn: Callable[[UnitOfWork], T], decided: "_Decided") -> T:
         try:
             with our_errors(), self._engine.begin() as connection:
-                return fn(UnitOfWork(connection))
+                result = fn(UnitOfWork(connection))
+                if not decided.commit():
+                    raise UnavailableError("given up: who asked for it was told that nothing was changed")
+                return result
         except DatabaseAwayError:
             self._connect_anew(self._engine)
             raise
@@ -200,6 +212,27 @@ class Database:
     def _connect_anew(self, engine: Engine) -> None:
         """A file that was put in the place of a broken one is seen only by who opens it again."""
         engine.dispose()
+
+
+class _Decided:
+    """Whether a change is committed or given up: whoever comes first, the database's thread or the one who waits."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._word = ""
+
+    def commit(self) -> bool:
+        """False: it was given up, and must be rolled back."""
+        return self._say("committed")
+
+    def give_up(self) -> bool:
+        """False: it is being committed."""
+        return self._say("given up")
+
+    def _say(self, word: str) -> bool:
+        with self._lock:
+            self._word = self._word or word
+            return self._word == word
 
 
 def _limit(connection: Connection, seconds_max: float) -> None:

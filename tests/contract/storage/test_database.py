@@ -88,22 +88,40 @@ async def test_what_somebody_waits_for_goes_before_history(database: Database) -
     assert done == ["a change", "history"]
 
 
-async def test_nobody_waits_for_ever_and_what_had_not_begun_is_not_done(database: Database) -> None:
-    held, in_force = threading.Event(), list[str]()
+async def test_nobody_waits_for_ever_and_what_was_given_up_is_not_done(database: Database) -> None:
+    begun, held, in_force = threading.Event(), threading.Event(), list[str]()
 
     def slow(uow: UnitOfWork) -> str:
+        begun.set()
         held.wait(30)
         uow.nodes.put(node())
         return "slow"
 
-    with pytest.raises(UnavailableError, match="it may still be done"):
+    with pytest.raises(UnavailableError, match="nothing was changed"):
         await database.run(slow, then=in_force.append, seconds_max=0.01)
     with pytest.raises(UnavailableError, match="nothing was changed"):
         await database.run(lambda uow: uow.nodes.put(node("aws-1")), seconds_max=0.01)
+    held.set()
+    assert await database.run(lambda uow: uow.nodes.all()) == []
+    assert begun.is_set(), "the first had begun, and was rolled back"
     assert in_force == []
+
+
+async def test_what_one_who_left_asked_for_is_put_into_force(database: Database) -> None:
+    begun, held, in_force = threading.Event(), threading.Event(), list[str]()
+
+    def slow(uow: UnitOfWork) -> str:
+        begun.set()
+        held.wait(30)
+        uow.nodes.put(node())
+        return "slow"
+
+    asked = asyncio.ensure_future(database.run(slow, then=in_force.append))  # noqa: TID251 - to be cancelled
+    assert await asyncio.to_thread(begun.wait, 30)
+    asked.cancel()
     held.set()
     assert [each.name for each in await database.run(lambda uow: uow.nodes.all())] == ["gcp-1"]
-    assert in_force == ["slow"], "what was committed is put into force, though nobody waits any more"
+    assert in_force == ["slow"]
 
 
 async def test_what_was_not_committed_is_not_put_into_force(database: Database) -> None:
